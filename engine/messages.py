@@ -1,0 +1,455 @@
+"""What crosses the thread: events out of the engine, commands into it, and their fold.
+
+Standard library only, every field JSON-serialisable: importing this module must never
+load torch, so that the terminal starts at once. A missing number is None, never NaN.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+
+Phase: TypeAlias = Literal[
+    "loading", "rollout", "score", "optimise", "evaluate", "save", "paused", "ended"
+]
+Reason: TypeAlias = Literal["finished", "stopped", "failed"]
+
+KEPT_CLIPS = 2000
+"""Clips a snapshot holds; older ones stay in the journal."""
+KEPT_LINES = 500
+"""Log lines a snapshot holds."""
+
+
+# --- Knobs ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """Everything a person may turn while a session runs; applied between updates."""
+
+    alpha: float = 1.0
+    """Weight of the reward's advantage. Unitless."""
+    beta: float = 1.0
+    """Weight of the penalty (the model's own training loss). Unitless."""
+    learning_rate: float = 1e-5
+    """Step size of the optimiser (AdamW)."""
+    clip_range: float = 0.1
+    """PPO clip on the probability ratio, as |ratio - 1|, in the ratio form's unit."""
+    max_grad_norm: float = 1.0
+    """The gradient is scaled down to this Euclidean norm."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnobRange:
+    low: float
+    high: float
+    factor: float
+    """One arrow key multiplies or divides by this."""
+
+
+KNOB_RANGES: dict[str, KnobRange] = {
+    "alpha": KnobRange(0.0, 1000.0, 1.25),
+    "beta": KnobRange(0.0, 1000.0, 1.25),
+    "learning_rate": KnobRange(0.0, 1.0, 1.25),
+    "clip_range": KnobRange(1e-6, 1.0, 1.25),
+    "max_grad_norm": KnobRange(1e-6, 1e6, 1.25),
+}
+
+
+def check_knobs(changes: dict[str, Any]) -> dict[str, float]:
+    """Returns the changes as floats; ValueError, one sentence, for a name or value that is off."""
+    checked: dict[str, float] = {}
+    for name, value in changes.items():
+        if name not in KNOB_RANGES:
+            raise ValueError(f"there is no knob {name!r}; the knobs are {', '.join(KNOB_RANGES)}")
+        limits = KNOB_RANGES[name]
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            raise ValueError(f"{name} must be a finite number, not {value!r}")
+        if not limits.low <= value <= limits.high:
+            raise ValueError(
+                f"{name} must lie between {limits.low:g} and {limits.high:g}, not at {value:g}"
+            )
+        checked[name] = float(value)
+    return checked
+
+
+# --- What events carry ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One score of one model: what a chart or a table needs to draw it."""
+
+    name: str
+    """Such as distillmos, wer, loudness."""
+    unit: str
+    """Such as MOS, share, LUFS."""
+    higher_is_better: bool = True
+    low: float | None = None
+    """Where the axis starts, where the unit has an end."""
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean over prompts or clips with its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One finished clip and every number about it."""
+
+    update: int
+    index: int
+    """Place in its batch, 0 to B - 1."""
+    kind: Literal["rollout", "evaluation"]
+    prompt: str
+    speaker: str
+    seed: int
+    """The session's seed; with `update` and `index` it names the noise."""
+    seconds: float
+    path: str
+    """Of the audio file, relative to the run's folder; empty if none was written."""
+    scores: dict[str, float | None]
+    """Every reward and judge by column; None where the model failed."""
+    reward: float | None = None
+    """Weighted sum the policy is trained on; None for evaluation clips and failures."""
+    advantage: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStats:
+    """Means over one update, ready to plot; no tensors."""
+
+    loss: float
+    """The algorithm's loss, mean over K x B."""
+    reward: Interval | None
+    """None when every clip failed."""
+    penalty: float | None
+    """The model's own training loss l (L1 or L2 on the noise); None where not computed."""
+    kl: float | None
+    """KL(policy || reference), nats per audio sample; None where not computed."""
+    ratio: float
+    """Mean probability ratio; 1 before the first optimizer step of an update."""
+    clip_high: float
+    """Share of (timestep, rollout) pairs whose ratio stood above 1 + clip_range."""
+    clip_low: float
+    """Share below 1 - clip_range."""
+    grad_norm: float
+    """Before clipping."""
+    failed: int
+    """Clips masked because a reward failed."""
+    skipped: int
+    """Optimizer steps left out because a loss or gradient was not finite."""
+    clamped: float
+    """Share of audio samples whose x_0 estimate met the clamp at [-1, 1]."""
+    seconds: dict[str, float]
+    """Wall time of rollout, score, optimise."""
+
+
+# --- Events: past tense; something has happened --------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    run: str
+    """The run's name."""
+    folder: str
+    """The run's folder."""
+    algorithm: str
+    updates: int
+    knobs: Knobs
+    rewards: tuple[Column, ...]
+    judges: tuple[Column, ...]
+    voice: str
+    """Where the starting weights came from."""
+    device: str
+    precision: str
+    timesteps: int
+    """T, of the sampling chain."""
+    kept: tuple[int, ...]
+    """Timesteps that may be trained: {t : sigma_t >= sigma_min} within the window."""
+    sample_rate: int
+    """Hz"""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEntered:
+    update: int
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseProgressed:
+    update: int
+    phase: Phase
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClipsScored:
+    update: int
+    clips: tuple[Clip, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateFinished:
+    update: int
+    stats: UpdateStats
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationFinished:
+    """Fixed prompts, fixed noise: reward and judges, comparable over the whole session."""
+
+    update: int
+    scores: dict[str, Interval | None]
+    """By column; None where every clip failed."""
+    seconds: float
+    """Wall time."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnobsChanged:
+    update: int
+    who: str
+    old: dict[str, float]
+    new: dict[str, float]
+    knobs: Knobs
+    """All of them, after the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRefused:
+    update: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSaved:
+    update: int
+    path: str
+    """Relative to the run's folder."""
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRaised:
+    """The reward rises while a judge falls: the policy may be fooling the reward."""
+
+    update: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Something a person should know: a stand-in, a failed clip, a skipped step."""
+
+    update: int
+    level: Literal["info", "warning"]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    update: int
+    reason: Reason
+    error: str = ""
+    """One sentence, where the reason is failed."""
+
+
+Event: TypeAlias = (
+    SessionStarted
+    | PhaseEntered
+    | PhaseProgressed
+    | ClipsScored
+    | UpdateFinished
+    | EvaluationFinished
+    | KnobsChanged
+    | CommandRefused
+    | CheckpointSaved
+    | AlarmRaised
+    | Noticed
+    | SessionEnded
+)
+
+
+# --- Commands: imperative; something is asked for ------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SetKnobs:
+    changes: dict[str, float]
+    who: str = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resume: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SingleUpdate:
+    """One update, then pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveCheckpoint:
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Score the fixed prompts now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop: ...
+
+
+Command: TypeAlias = SetKnobs | Pause | Resume | SingleUpdate | SaveCheckpoint | Evaluate | Stop
+
+
+# --- Snapshot: the fold of all events; what a screen draws ---------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something to mark on every curve at an update."""
+
+    update: int
+    kind: Literal["knob", "checkpoint", "alarm"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the log."""
+
+    update: int
+    level: Literal["info", "warning", "error"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    started: SessionStarted | None = None
+    update: int = 0
+    """Finished updates."""
+    phase: Phase = "loading"
+    progress: tuple[int, int] = (0, 0)
+    """(done, total) within the phase; (0, 0) where unknown."""
+    paused: bool = False
+    knobs: Knobs = field(default_factory=Knobs)
+    history: tuple[tuple[int, UpdateStats], ...] = ()
+    """(update, stats), ascending."""
+    evaluations: tuple[tuple[int, dict[str, Interval | None]], ...] = ()
+    """(update, scores by column), ascending; update 0 is the start."""
+    clips: tuple[Clip, ...] = ()
+    """The latest KEPT_CLIPS, oldest first."""
+    marks: tuple[Mark, ...] = ()
+    log: tuple[Line, ...] = ()
+    """The latest KEPT_LINES, oldest first."""
+    checkpoint: str = ""
+    ended: SessionEnded | None = None
+
+
+def advance(now: Snapshot, event: Event) -> Snapshot:  # noqa: C901 (one arm an event)
+    """Returns the snapshot after `event`; pure, so live, attached and replayed views agree."""
+    match event:
+        case SessionStarted():
+            return logged(
+                replace(now, started=event, knobs=event.knobs),
+                0,
+                f"{event.algorithm} on {event.device}, {event.precision}; voice: {event.voice}",
+            )
+        case PhaseEntered(_, phase):
+            return replace(now, phase=phase, progress=(0, 0), paused=phase == "paused")
+        case PhaseProgressed(_, phase, done, total):
+            return replace(now, phase=phase, progress=(done, total))
+        case ClipsScored(_, clips):
+            return replace(now, clips=(*now.clips, *clips)[-KEPT_CLIPS:])
+        case UpdateFinished(update, stats):
+            return replace(now, update=update, history=(*now.history, (update, stats)))
+        case EvaluationFinished(update, scores):
+            return replace(now, evaluations=(*now.evaluations, (update, scores)))
+        case KnobsChanged(update, who, old, new, knobs):
+            told = ", ".join(f"{k} {old[k]:g} → {v:g}" for k, v in new.items())
+            now = replace(now, knobs=knobs, marks=(*now.marks, Mark(update, "knob", told)))
+            return logged(now, update, f"{told} ({who})")
+        case CommandRefused(update, sentence):
+            return logged(now, update, sentence, "warning")
+        case CheckpointSaved(update, path, label):
+            mark = Mark(update, "checkpoint", label or path)
+            now = replace(now, checkpoint=path, marks=(*now.marks, mark))
+            return logged(now, update, f"saved {path}")
+        case AlarmRaised(update, sentence):
+            now = replace(now, marks=(*now.marks, Mark(update, "alarm", sentence)))
+            return logged(now, update, sentence, "warning")
+        case Noticed(update, level, sentence):
+            return logged(now, update, sentence, level)
+        case SessionEnded(update, reason, error):
+            now = replace(now, phase="ended", paused=False, progress=(0, 0), ended=event)
+            return logged(now, update, error or reason, "error" if error else "info")
+
+
+def logged(
+    now: Snapshot, update: int, text: str, level: Literal["info", "warning", "error"] = "info"
+) -> Snapshot:
+    return replace(now, log=(*now.log, Line(update, level, text))[-KEPT_LINES:])
+
+
+# --- JSON -----------------------------------------------------------------------
+
+KINDS: dict[str, type] = {kind.__name__: kind for kind in (*get_args(Event), *get_args(Command))}
+
+
+def to_json(message: Event | Command) -> dict[str, Any]:
+    """The message as JSON data; its class name under "kind"."""
+    return {"kind": type(message).__name__, **asdict(message)}
+
+
+def from_json(data: dict[str, Any]) -> Event | Command:
+    """The inverse of `to_json`; ValueError, one sentence, for what is no message."""
+    kind = KINDS.get(str(data.get("kind")))
+    if kind is None:
+        raise ValueError(f"{data.get('kind')!r} is no event or command")
+    try:
+        message = revive(kind, {k: v for k, v in data.items() if k != "kind"})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"a broken {kind.__name__}: {error}") from None
+    return typing.cast("Event | Command", message)
+
+
+def revive(hint: Any, data: Any) -> Any:
+    """JSON data -> the value its type hint promises (dataclasses, tuples, dicts, unions)."""
+    origin, args = get_origin(hint), get_args(hint)
+    if is_dataclass(hint):
+        hints = get_type_hints(hint)
+        return typing.cast("type", hint)(**{k: revive(hints[k], v) for k, v in data.items()})
+    if origin is tuple:
+        inner = args[0] if args[-1] is Ellipsis else None
+        return tuple(revive(inner or args[i], item) for i, item in enumerate(data))
+    if origin is dict:
+        return {k: revive(args[1], v) for k, v in data.items()}
+    if origin in (types.UnionType, typing.Union):
+        if data is None:
+            return None
+        return revive(next(a for a in args if a is not type(None)), data)
+    return data

@@ -1,0 +1,335 @@
+"""Profiles: a run's fixed settings, read from TOML into frozen dataclasses.
+
+Strict: an unknown key, a wrong type or an impossible value is an error that names the key
+and the nearest right one. Standard library only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from engine.messages import Knobs, check_knobs
+
+T = TypeVar("T")
+
+
+class ProfileError(ValueError):
+    """A profile says something this program does not understand."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSpec:
+    checkpoint: str = "bundled"
+    """Starting weights: a safetensors file, or "bundled"."""
+    fallback: str = ""
+    """What stands in, loudly, where the checkpoint is missing: a file, "bundled", or nothing."""
+    speaker: str = ""
+    """Who speaks; empty: the voice's first speaker."""
+    pace: float = 1.0
+    """Factor on the predicted durations; above 1 is slower."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptsSpec:
+    train: str = "bundled"
+    """One sentence a line: a file, a LJSpeech metadata.csv, a prepared corpus, or "bundled"."""
+    evaluation: str = "bundled"
+    """Held-out sentences, never trained on; as `train`."""
+    fallback: str = ""
+    """What stands in, loudly, where `train` or `evaluation` is missing: a file, "bundled"."""
+    corpus: str = ""
+    """Folder of a prepared corpus, for penalty_source = "data"; its sentences are the prompts."""
+    max_seconds: float = 4.0
+    """Longer prompts are left out of the draw."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    kind: Literal["respaced", "linear", "manual8", "betas"] = "respaced"
+    """respaced: `timesteps` of the training schedule's 1000; linear: as WaveGrad 2's linspace;
+    manual8: maum-ai's eight; betas: the list below."""
+    timesteps: int = 10
+    """T, denoising steps of the sampled chain (respaced, linear)."""
+    power: float = 1.0
+    """Spacing of the respaced kind: t_i = 1000 (i / T)^power; above 1 crowds the low noise."""
+    betas: tuple[float, ...] = ()
+    """beta_0 ... beta_{T-1}, for kind = "betas"."""
+    sampler: Literal["ancestral", "ddim"] = "ancestral"
+    eta: float = 1.0
+    """DDIM's noise share; 1 is ancestral, 0 deterministic (and then nothing can be trained)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutSpec:
+    batch: int = 8
+    """B, rollouts an update."""
+    group: int = 4
+    """Rollouts on one prompt; divides `batch`."""
+    window: int = 4
+    """Only the noisiest `window` timesteps may be trained."""
+    kept: int = 2
+    """K, timesteps trained in one update, drawn from the window."""
+    sigma_min: float = 1e-3
+    """A timestep whose sigma lies below is never trained."""
+    shared: Literal["none", "prefix", "unkept"] = "prefix"
+    """Noise a group shares: none; up to the first kept timestep; at every timestep not kept."""
+    antithetic: bool = True
+    """Rollouts 2i and 2i + 1 draw opposite noise at kept timesteps."""
+    microbatch: int = 8
+    """Rows a forward pass takes at a time; never changes a result."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSpec:
+    algorithm: str = "dlpo"
+    updates: int = 100
+    inner_epochs: int = 1
+    """Optimizer steps on one batch of rollouts."""
+    ratio: Literal["standardised", "mean"] = "standardised"
+    """standardised: unit scale for every t and length; mean: DDPO's, nats per audio sample."""
+    advantage: Literal["raw", "batch", "per_prompt", "group"] = "group"
+    penalty: Literal["reward", "loss", "both"] = "both"
+    """Where beta * l acts: inside the reward, as a term of the loss, or both (DLPO)."""
+    penalty_source: Literal["sample", "data"] = "sample"
+    """What l noises: the rollout's own finished clip, or the recorded speech of the prompt."""
+    penalty_norm: Literal["l1", "l2"] = "l1"
+    """l = mean |eps - eps_theta| (as WaveGrad 2 trains) or its square."""
+    microbatch: int = 4
+    """Rows a forward and backward pass takes at a time; never changes a result."""
+    save_every: int = 10
+    """Updates between checkpoints."""
+    samples_every: int = 1
+    """Updates between those whose clips are written to disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewardSpec:
+    models: Mapping[str, float] = field(default_factory=lambda: {"distillmos": 1.0})
+    """Score column -> weight."""
+    fallback: Mapping[str, float] = field(default_factory=dict)
+    """What stands in, loudly, where a model's weights are missing."""
+    max_failed: float = 0.5
+    """Share of failed clips in one update past which the session stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeSpec:
+    models: tuple[str, ...] = ("intelligibility", "loudness")
+    """Score models that never train anything."""
+    rollouts: bool = True
+    """Judge the rollouts too, not only the evaluation's clips."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSpec:
+    every: int = 10
+    """Updates between evaluations; one more at the start and at the end. 0: never."""
+    prompts: int = 8
+    """How many of the held-out sentences."""
+    seed: int = 1234
+    """Of the fixed noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 ..."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Inside the network alone; auto: bf16 on a GPU that has it, else fp32."""
+    threads: int = 0
+    """CPU threads; 0: as many as there are cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    name: str = "unnamed"
+    seed: int = 0
+    runs: str = "runs"
+    """Folder that holds the runs."""
+    voice: VoiceSpec = field(default_factory=VoiceSpec)
+    prompts: PromptsSpec = field(default_factory=PromptsSpec)
+    schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
+    rollout: RolloutSpec = field(default_factory=RolloutSpec)
+    train: TrainSpec = field(default_factory=TrainSpec)
+    reward: RewardSpec = field(default_factory=RewardSpec)
+    judges: JudgeSpec = field(default_factory=JudgeSpec)
+    evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
+    device: DeviceSpec = field(default_factory=DeviceSpec)
+    knobs: Knobs = field(default_factory=Knobs)
+
+    def hash(self) -> str:
+        """Twelve hex digits of the settings' SHA-256; kept in every checkpoint."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def load(path: Path, changes: Sequence[str] = ()) -> Profile:
+    """Reads a profile; `changes` are KEY=VALUE with dotted keys, the values as TOML.
+
+    Errors: ProfileError, one sentence, for a missing file, broken TOML or a bad key or value.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ProfileError(f"there is no profile {path}{suggest_file(path)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path} cannot be read as a profile: {error}") from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"{path} is not valid TOML: {error}") from None
+    for change in changes:
+        put(table, change)
+    return check(build(Profile, table, path.name), path.name)
+
+
+def suggest_file(path: Path) -> str:
+    folder = path.parent if path.parent.is_dir() else Path("profiles")
+    names = [p.name for p in sorted(folder.glob("*.toml"))] if folder.is_dir() else []
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
+    return f"; did you mean {folder / near[0]}?" if near else ""
+
+
+def put(table: dict[str, Any], change: str) -> None:
+    """Writes one KEY=VALUE into a TOML table; a bare word counts as a string."""
+    key, equals, value = change.partition("=")
+    if not equals or not key.strip():
+        raise ProfileError(f"--set takes KEY=VALUE, such as train.updates=20, not {change!r}")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    *parents, last = key.strip().split(".")
+    for name in parents:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise ProfileError(f"--set {change}: {name} is a value, not a section")
+    table[last] = parsed
+
+
+def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+    """Builds a dataclass from a TOML table; an unknown key or a wrong type is an error."""
+    hints = get_type_hints(kind)
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise ProfileError(f"{where}: unknown key {key!r}; {hint}")
+        values[key] = convert(hints[key], value, f"{where}: {key}")
+    return kind(**values)
+
+
+def convert(hint: Any, value: Any, where: str) -> Any:
+    """One TOML value -> the type its field promises; ProfileError names the field."""
+    origin, args = get_origin(hint), get_args(hint)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return build(hint, expect(dict, value, where), where.replace(": ", " [") + "]")
+    if origin is Literal:
+        if value not in args:
+            near = difflib.get_close_matches(str(value), args, n=1, cutoff=0.3)
+            also = f"; did you mean {near[0]!r}?" if near else ""
+            raise ProfileError(f"{where} is one of {', '.join(args)}, not {value!r}{also}")
+        return value
+    if origin is tuple:
+        return tuple(convert(args[0], v, where) for v in expect(list, value, where))
+    if origin is Mapping:
+        return {
+            k: convert(args[1], v, f"{where}.{k}") for k, v in expect(dict, value, where).items()
+        }
+    if hint is float and type(value) is int:
+        return float(value)
+    return expect(hint, value, where)
+
+
+NAMES = {dict: "a section", list: "a list", str: "a text in quotes", int: "a whole number"}
+NAMES |= {float: "a number", bool: "true or false"}
+
+
+def expect(kind: Any, value: Any, where: str) -> Any:
+    if type(value) is not kind:
+        raise ProfileError(f"{where} takes {NAMES.get(kind, kind)}, not {value!r}")
+    return value
+
+
+def check(profile: Profile, where: str) -> Profile:
+    """Refuses values that are of the right type but cannot be; returns the profile."""
+    r, t, s = profile.rollout, profile.train, profile.schedule
+    rules: tuple[tuple[bool, str], ...] = (
+        (r.batch >= 1, f"rollout.batch is at least 1, not {r.batch}"),
+        (
+            r.group >= 1 and r.batch % max(r.group, 1) == 0,
+            f"rollout.group divides rollout.batch ({r.batch}), {r.group} does not",
+        ),
+        (
+            not r.antithetic or r.group % 2 == 0,
+            f"rollout.antithetic pairs a group's rollouts: rollout.group is even, not {r.group}",
+        ),
+        (
+            1 <= r.kept <= r.window,
+            f"rollout.kept lies between 1 and rollout.window ({r.window}), not at {r.kept}",
+        ),
+        (r.microbatch >= 1, f"rollout.microbatch is at least 1, not {r.microbatch}"),
+        (r.sigma_min > 0, f"rollout.sigma_min is above 0, not {r.sigma_min:g}"),
+        (t.updates >= 1, f"train.updates is at least 1, not {t.updates}"),
+        (t.inner_epochs >= 1, f"train.inner_epochs is at least 1, not {t.inner_epochs}"),
+        (t.microbatch >= 1, f"train.microbatch is at least 1, not {t.microbatch}"),
+        (t.save_every >= 1, f"train.save_every is at least 1, not {t.save_every}"),
+        (t.samples_every >= 1, f"train.samples_every is at least 1, not {t.samples_every}"),
+        (
+            t.advantage != "group" or r.group >= 2,
+            f"train.advantage = 'group' compares rollouts: rollout.group is 2 or more, not {r.group}",
+        ),
+        (
+            t.penalty_source != "data" or bool(profile.prompts.corpus),
+            "train.penalty_source = 'data' noises recorded speech: name it in prompts.corpus",
+        ),
+        (
+            1 <= s.timesteps <= 1000,
+            f"schedule.timesteps lies between 1 and 1000, not at {s.timesteps}",
+        ),
+        (s.power > 0, f"schedule.power is above 0, not {s.power:g}"),
+        (0 <= s.eta <= 1, f"schedule.eta lies between 0 and 1, not at {s.eta:g}"),
+        (
+            s.kind != "betas" or bool(s.betas),
+            "schedule.kind = 'betas' needs schedule.betas, a list of numbers between 0 and 1",
+        ),
+        (all(0 < b < 1 for b in s.betas), "every one of schedule.betas lies between 0 and 1"),
+        (
+            bool(profile.reward.models),
+            "reward.models names at least one score, such as { distillmos = 1.0 }",
+        ),
+        (
+            0 < profile.reward.max_failed <= 1,
+            f"reward.max_failed lies between 0 and 1, not at {profile.reward.max_failed:g}",
+        ),
+        (
+            profile.evaluation.every >= 0,
+            f"evaluation.every is 0 or more, not {profile.evaluation.every}",
+        ),
+        (
+            profile.evaluation.prompts >= 1,
+            f"evaluation.prompts is at least 1, not {profile.evaluation.prompts}",
+        ),
+        (
+            0.25 <= profile.voice.pace <= 4,
+            f"voice.pace lies between 0.25 and 4, not at {profile.voice.pace:g}",
+        ),
+        (profile.prompts.max_seconds > 0, "prompts.max_seconds is above 0"),
+    )
+    for fine, sentence in rules:
+        if not fine:
+            raise ProfileError(f"{where}: {sentence}")
+    try:
+        check_knobs(asdict(profile.knobs))
+    except ValueError as error:
+        raise ProfileError(f"{where}: knobs: {error}") from None
+    return profile
