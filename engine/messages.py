@@ -91,7 +91,8 @@ class Column:
     """Such as distillmos, wer, loudness."""
     unit: str
     """Such as MOS, share, LUFS."""
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
+    """None: neither direction is an improvement by itself, as with loudness."""
     low: float | None = None
     """Where the axis starts, where the unit has an end."""
     high: float | None = None

@@ -170,11 +170,66 @@ class Profile:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+@dataclass(frozen=True, slots=True)
+class PretrainProfile:
+    """Supervised training of a base voice: WaveGrad 2's own loss on a prepared corpus."""
+
+    name: str = "voice"
+    size: Literal["narrow", "base", "large"] = "narrow"
+    start: str = ""
+    """A voice to go on from (its sizes win over `size`); empty: random weights."""
+    seed: int = 0
+    steps: int = 100_000
+    """Optimizer steps; the learning rate has fallen to its end by then."""
+    minutes: float = 0.0
+    """Wall time after which the learning rate has fallen to its end, and training stops; 0: none.
+    Counts the time of earlier parts of a resumed training."""
+    batch: int = 16
+    """Windows an optimizer step."""
+    window_frames: int = 24
+    """Frames of one window (256 in maum-ai's; a narrow voice learns more from many short ones)."""
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 5e-5
+    warmup: int = 100
+    """Optimizer steps."""
+    weight_decay: float = 1e-6
+    max_grad_norm: float = 1.0
+    ema: float = 0.999
+    """Decay of the weights' moving average, which is what is saved."""
+    mel_weight: float = 0.1
+    """Weight of the log-mel head on the conditioning; the head is thrown away at the end."""
+    low_noise: float = 0.5
+    """Share of noise levels drawn log-uniformly in sigma; the rest as maum-ai draws them."""
+    save_every: int = 500
+    """Optimizer steps between saved states."""
+    evaluate_every: int = 250
+    """Optimizer steps between held-out losses."""
+    compile: bool = False
+    """torch.compile the decoder (worth it on a GPU)."""
+    device: DeviceSpec = field(default_factory=DeviceSpec)
+
+
+def load_pretrain(path: Path, changes: Sequence[str] = ()) -> PretrainProfile:
+    """As `load`, for pretraining."""
+    profile = build(PretrainProfile, read(path, changes), path.name)
+    for name in ("steps", "batch", "window_frames", "save_every", "evaluate_every"):
+        if getattr(profile, name) < 1:
+            raise ProfileError(f"{path.name}: {name} is at least 1, not {getattr(profile, name)}")
+    for name in ("low_noise", "ema"):
+        if not 0 <= getattr(profile, name) <= 1:
+            raise ProfileError(f"{path.name}: {name} lies between 0 and 1")
+    return profile
+
+
 def load(path: Path, changes: Sequence[str] = ()) -> Profile:
     """Reads a profile; `changes` are KEY=VALUE with dotted keys, the values as TOML.
 
     Errors: ProfileError, one sentence, for a missing file, broken TOML or a bad key or value.
     """
+    return check(build(Profile, read(path, changes), path.name), path.name)
+
+
+def read(path: Path, changes: Sequence[str]) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -187,7 +242,7 @@ def load(path: Path, changes: Sequence[str] = ()) -> Profile:
         raise ProfileError(f"{path} is not valid TOML: {error}") from None
     for change in changes:
         put(table, change)
-    return check(build(Profile, table, path.name), path.name)
+    return table
 
 
 def suggest_file(path: Path) -> str:
@@ -286,7 +341,7 @@ def check(profile: Profile, where: str) -> Profile:
         (t.samples_every >= 1, f"train.samples_every is at least 1, not {t.samples_every}"),
         (
             t.advantage != "group" or r.group >= 2,
-            f"train.advantage = 'group' compares rollouts: rollout.group is 2 or more, not {r.group}",
+            f"train.advantage = 'group' needs rollout.group of at least 2, not {r.group}",
         ),
         (
             t.penalty_source != "data" or bool(profile.prompts.corpus),

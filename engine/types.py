@@ -20,6 +20,18 @@ HOP = 300
 class Policy(nn.Module, ABC):
     """The network being trained: WaveGrad 2's decoder, or a test's stand-in."""
 
+    compute_dtype: torch.dtype | None = None
+    """Autocast inside `eps`, and there alone; None: the weights' own precision."""
+
+    def eps(
+        self, x_t: Tensor, cond: Tensor, noise_level: Tensor, frames: Tensor | None = None
+    ) -> Tensor:
+        """`predict_noise` under `compute_dtype`, returned in x_t's precision: the chain is fp32."""
+        if self.compute_dtype is None:
+            return self.predict_noise(x_t, cond, noise_level, frames)
+        with torch.autocast(x_t.device.type, self.compute_dtype):
+            return self.predict_noise(x_t, cond, noise_level, frames).to(x_t.dtype)
+
     @abstractmethod
     def predict_noise(
         self, x_t: Tensor, cond: Tensor, noise_level: Tensor, frames: Tensor | None = None
@@ -100,7 +112,7 @@ class StepTerms:
     advantage: Tensor
     """(B,)"""
     log_ratio: Tensor
-    """(B,) log(p_theta / p_old) at the stored transition, with gradient; the unit is the ratio form's."""
+    """(B,) log(p_theta / p_old) at the stored transition, in its ratio form's unit."""
     penalty: Tensor | None = None
     """(B,) the model's own training loss at this timestep, with gradient."""
     kl: Tensor | None = None

@@ -1,0 +1,103 @@
+"""A run's folder and its journal: events on disk, one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from engine import messages as m
+from engine.profile import Profile
+
+FORMAT_VERSION = 1
+
+
+class JournalError(ValueError):
+    """A run's folder that cannot be made, written or read; one sentence."""
+
+
+def create(profile: Profile, text: str, now: datetime) -> Path:
+    """Makes runs/<profile>-<yyyymmdd-hhmmss>/ with the resolved profile (TOML) in it."""
+    stem = re.sub(r"[^\w.-]+", "-", profile.name).strip("-.") or "run"
+    base = Path(profile.runs) / f"{stem}-{now:%Y%m%d-%H%M%S}"
+    folder = base
+    for again in range(2, 100):
+        try:
+            folder.mkdir(parents=True)
+            (folder / "samples").mkdir()
+            (folder / "checkpoints").mkdir()
+            (folder / "profile.toml").write_text(text, encoding="utf-8")
+            return folder
+        except FileExistsError:
+            folder = base.with_name(f"{base.name}-{again}")
+        except OSError as error:
+            raise JournalError(
+                f"the run's folder {folder} cannot be made ({error.strerror}); "
+                'name another place with --set runs="..."'
+            ) from None
+    raise JournalError(f"{base} and 98 more of its name exist already")
+
+
+def plain(profile: Profile) -> dict[str, Any]:
+    """The profile as TOML can hold it: lists for tuples."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: convert(v) for k, v in value.items()}
+        return [convert(v) for v in value] if isinstance(value, list | tuple) else value
+
+    table: dict[str, Any] = convert(asdict(profile))
+    return table
+
+
+class Journal:
+    """Appends events; fsynced where an update, a checkpoint or the session ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = (folder / "events.jsonl").open("a", encoding="utf-8")
+
+    def write(self, event: m.Event) -> None:
+        row = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **m.to_json(event)}
+        if isinstance(event, m.SessionStarted):
+            row["format_version"] = FORMAT_VERSION
+        self.file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        if isinstance(event, m.UpdateFinished | m.CheckpointSaved | m.SessionEnded | m.KnobsChanged):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def events(folder: Path) -> Iterator[m.Event]:
+    """The events of a run, in order; a torn last line (a killed process) is left out."""
+    path = folder / "events.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise JournalError(f"{folder} has no journal that can be read ({error})") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            row.pop("at", None)
+            row.pop("format_version", None)
+            event = m.from_json(row)
+        except ValueError as error:
+            if number == len(lines):
+                return
+            raise JournalError(f"{path}, line {number}: {error}") from None
+        yield event  # type: ignore[misc]  # commands are never journaled
+
+
+def replay(folder: Path) -> m.Snapshot:
+    """The fold of a run's journal: what its screen showed last."""
+    now = m.Snapshot()
+    for event in events(folder):
+        now = m.advance(now, event)
+    return now

@@ -1,0 +1,245 @@
+"""What a score model is, how clips are scored, and how scores become one reward.
+
+A model sees whole clips of one length, never padding, since padding moves its scores. What
+fails is NaN and has a sentence; no failure is ever turned into a number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine import audio
+from engine.rewards.registry import unknown_name
+from engine.types import RewardBatch
+
+
+class ScoreError(ValueError):
+    """A clip that a model cannot score; its message ends a sentence that names the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    unit: str
+    """As a chart's axis says it, such as MOS 1-5 or LUFS."""
+    higher_is_better: bool | None
+    """None: neither direction is an improvement by itself."""
+    low: float | None
+    """Where a chart's axis starts; None: at the data."""
+    high: float | None
+
+
+class ScoreModel(Protocol):
+    """Scores clips, one value a column; frozen, in eval mode, deterministic."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def columns(self) -> tuple[Column, ...]: ...
+    @property
+    def sample_rate_hz(self) -> int: ...
+    @property
+    def differentiable(self) -> bool:
+        """Whether a call under grad mode carries a gradient to the waves."""
+
+    def __call__(self, waves: Tensor, texts: tuple[str, ...]) -> Tensor:
+        """Returns (B, len(columns)) for waves (B, S) at `sample_rate_hz`, all rows S long.
+
+        Raises:
+            ScoreError: a row cannot be scored.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    columns: tuple[Column, ...]
+    """R columns."""
+    values: Tensor
+    """(B, R) fp32, each in its column's unit; NaN where the model failed."""
+    failures: tuple[str, ...]
+    """One sentence for each clip that a model failed on, or for a model that failed on all."""
+
+
+@torch.no_grad()
+def score_clips(
+    models: Sequence[ScoreModel],
+    waveform: Tensor,
+    lengths: Tensor,
+    hz: int,
+    texts: Sequence[str],
+) -> Scores:
+    """Scores each clip without its padding; values on the waveform's device.
+
+    Clips of one length go through a model together, resampled once for each rate. A model
+    that raises is tried again clip by clip, so that one bad clip fails alone.
+
+    Args:
+        models: R columns between them, no column twice.
+        waveform: (B, S) in about [-1, 1]; what lies behind a row's length is never read.
+        lengths: (B,) int64 audio samples of each row; 0 is a failed row.
+        hz: of the waveform.
+        texts: B sentences, what the clips should say.
+
+    Raises:
+        ValueError: the arguments do not fit one another.
+    """
+    _check_arguments(models, waveform, lengths, texts)
+    counts = [int(n) for n in lengths]
+    log = _FailureLog(len(counts))
+    groups: dict[int, list[int]] = defaultdict(list)
+    for row, count in enumerate(counts):
+        if count == 0:
+            log.clip(row, "it is empty")
+        elif not bool(torch.isfinite(waveform[row, :count]).all()):
+            log.clip(row, "it holds audio samples that are not finite")
+        else:
+            groups[count].append(row)
+    columns = tuple(column for model in models for column in model.columns)
+    values = torch.full((len(counts), len(columns)), math.nan, device=waveform.device)
+    for count, rows in groups.items():
+        clips = waveform[rows, :count].float()
+        at_rate: dict[int, Tensor] = {}
+        start = 0
+        for model in models:
+            rate, stop = model.sample_rate_hz, start + len(model.columns)
+            if rate not in at_rate:
+                at_rate[rate] = audio.resample(clips, hz, rate)
+            spoken = tuple(texts[row] for row in rows)
+            values[rows, start:stop] = _call(model, at_rate[rate], spoken, rows, log).to(values)
+            start = stop
+    return Scores(columns, values, log.sentences())
+
+
+def reward(scores: Scores, weights: Mapping[str, float]) -> RewardBatch:
+    """total_b = sum over the named columns of weight * score_b; a clip that lacks one is invalid.
+
+    A column where lower is better takes a negative weight. Columns without a weight, or of
+    weight 0, are carried along and invalidate nothing.
+
+    Raises:
+        ValueError: an unknown column, a weight that is not finite or points the wrong way, or
+            nothing to reward.
+    """
+    names = tuple(column.name for column in scores.columns)
+    for name, weight in weights.items():
+        if name not in names:
+            raise unknown_name("score column", name, names)
+        _check_weight(scores.columns[names.index(name)], weight)
+    used = {names.index(name): weight for name, weight in weights.items() if weight != 0.0}
+    if not used:
+        raise ValueError("A reward needs at least one score column with a weight other than 0.")
+    needed = scores.values[:, list(used)]
+    total = needed @ needed.new_tensor(list(used.values()))
+    return RewardBatch(names, scores.values, total, torch.isfinite(needed).all(-1), scores.failures)
+
+
+def _check_weight(column: Column, weight: float) -> None:
+    if not math.isfinite(weight):
+        raise ValueError(f"The weight of {column.name} must be a finite number, not {weight}.")
+    if column.higher_is_better is False and weight > 0.0:
+        raise ValueError(
+            f"{column.name} is better when it is lower: its weight must be negative, not {weight}."
+        )
+    if column.higher_is_better is True and weight < 0.0:
+        raise ValueError(
+            f"{column.name} is better when it is higher: its weight must be positive, not {weight}."
+        )
+
+
+def _check_arguments(
+    models: Sequence[ScoreModel], waveform: Tensor, lengths: Tensor, texts: Sequence[str]
+) -> None:
+    names = [column.name for model in models for column in model.columns]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Two models fill one column: {', '.join(names)}.")
+    if waveform.dim() != 2 or lengths.shape != waveform.shape[:1] or len(texts) != len(lengths):
+        raise ValueError(
+            f"A waveform {tuple(waveform.shape)} does not go with {lengths.numel()} lengths "
+            f"and {len(texts)} texts."
+        )
+    if len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= waveform.shape[1]:
+        raise ValueError(
+            f"Lengths from {int(lengths.min())} to {int(lengths.max())} do not lie within "
+            f"{waveform.shape[1]} audio samples."
+        )
+
+
+def _call(
+    model: ScoreModel, waves: Tensor, texts: tuple[str, ...], rows: list[int], log: _FailureLog
+) -> Tensor:
+    """One model on clips of one length, (G, S) -> (G, columns), NaN where it failed."""
+    due = (len(rows), len(model.columns))
+    failed = torch.full(due, math.nan)
+    try:
+        values = model(waves, texts)
+    except Exception as error:
+        if len(rows) == 1:
+            log.model(rows[0], model.name, _reason(error))
+            return failed
+        single = [
+            _call(model, waves[i : i + 1], texts[i : i + 1], [row], log)
+            for i, row in enumerate(rows)
+        ]
+        # A row that failed is on the CPU, whatever device the model returns.
+        return torch.cat([value.cpu() for value in single])
+    if tuple(values.shape) != due:
+        for row in rows:
+            log.model(row, model.name, f"it returned shape {tuple(values.shape)}, not {due}")
+        return failed
+    finite = torch.isfinite(values)
+    for i, j in (~finite).nonzero().tolist():
+        shown = f"{model.columns[j].name} = {float(values[i, j])}"
+        log.model(rows[i], model.name, f"it returned {shown}")
+    return values.masked_fill(~finite, math.nan)
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, ScoreError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@dataclass
+class _FailureLog:
+    """What went wrong for which clip, and the sentences that say so."""
+
+    clips: int
+    lost: dict[int, str] = field(default_factory=dict)
+    """Row -> why no model was asked."""
+    by_model: dict[str, dict[int, list[str]]] = field(default_factory=dict)
+    """Model -> row -> reasons."""
+
+    def clip(self, row: int, reason: str) -> None:
+        self.lost[row] = reason
+
+    def model(self, row: int, name: str, reason: str) -> None:
+        self.by_model.setdefault(name, {}).setdefault(row, []).append(reason)
+
+    def sentences(self) -> tuple[str, ...]:
+        said = [
+            f"Clip {row + 1} of {self.clips} has no score: {reason}."
+            for row, reason in sorted(self.lost.items())
+        ]
+        for name, failed in self.by_model.items():
+            reasons = {row: _sentence_end("; ".join(why)) for row, why in sorted(failed.items())}
+            asked = self.clips - len(self.lost)
+            if len(failed) == asked > 1 and len(set(reasons.values())) == 1:
+                said.append(f"{name} failed on all {asked} clips: {next(iter(reasons.values()))}")
+                continue
+            said += [
+                f"{name} failed on clip {row + 1} of {self.clips}: {why}"
+                for row, why in reasons.items()
+            ]
+        return tuple(said)
+
+
+def _sentence_end(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,99 @@
+"""The score models by name: which there are, which columns they fill, how to load one.
+
+Loads neither torch nor a model before `load` is called.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from engine.rewards.base import ScoreModel
+
+    Loader = Callable[[torch.device | str], ScoreModel]
+
+
+def _distillmos(device: torch.device | str) -> ScoreModel:
+    from engine.rewards.distillmos import DistillMOS
+
+    return DistillMOS(device)
+
+
+def _intelligibility(device: torch.device | str) -> ScoreModel:
+    from engine.rewards.intelligibility import Intelligibility
+
+    return Intelligibility(device)
+
+
+def _loudness(device: torch.device | str) -> ScoreModel:
+    from engine.rewards.loudness import Loudness
+
+    return Loudness(device)
+
+
+SCORE_MODELS: dict[str, Loader] = {
+    "distillmos": _distillmos,
+    "intelligibility": _intelligibility,
+    "loudness": _loudness,
+}
+"""Model name -> what builds it on a device."""
+
+MODEL_COLUMNS: dict[str, tuple[str, ...]] = {
+    "distillmos": ("distillmos",),
+    "intelligibility": ("wer", "cer"),
+    "loudness": ("loudness", "clipping"),
+}
+"""Model name -> the columns that it fills; known without loading the model."""
+
+
+def load(name: str, device: torch.device | str = "cpu") -> ScoreModel:
+    """Returns the score model of this name, on the device where it can use one.
+
+    Raises:
+        ValueError: no model has this name; the nearest one is named.
+    """
+    if name not in SCORE_MODELS:
+        raise unknown_name("score model", name, SCORE_MODELS)
+    return SCORE_MODELS[name](device)
+
+
+def model_of(name: str) -> str:
+    """The model that fills the column `name`, or `name` itself where it is a model.
+
+    Raises:
+        ValueError: neither a column nor a model; the nearest of both is named.
+    """
+    for model, columns in MODEL_COLUMNS.items():
+        if name == model or name in columns:
+            return model
+    known = {*MODEL_COLUMNS, *(c for columns in MODEL_COLUMNS.values() for c in columns)}
+    raise unknown_name("score", name, known)
+
+
+def check_disjoint(rewards: Iterable[str], judges: Iterable[str]) -> None:
+    """Refuses a model that both rewards and judges: its score would praise what it trained.
+
+    Args:
+        rewards: names of models, or of their columns.
+        judges: the same.
+
+    Raises:
+        ValueError: a model is on both sides, or a name is unknown.
+    """
+    both = {model_of(name) for name in rewards} & {model_of(name) for name in judges}
+    if both:
+        raise ValueError(
+            f"The judge must not be the reward, but {' and '.join(sorted(both))} "
+            f"{'are' if len(both) > 1 else 'is'} named as both."
+        )
+
+
+def unknown_name(kind: str, name: str, known: Collection[str]) -> ValueError:
+    """An error that says which name is unknown, the nearest known one, and all of them."""
+    nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.4)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
+    return ValueError(f"There is no {kind} {name!r}{hint} Known: {', '.join(sorted(known))}.")

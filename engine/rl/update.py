@@ -1,0 +1,242 @@
+"""One update: the passes over a trajectory that change the policy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from engine.device import noise
+from engine.diffusion.process import gaussian_kl, log_ratio, p_mean, q_sample
+from engine.diffusion.sampler import ragged, split, trimmed
+from engine.diffusion.schedule import NoiseSchedule
+from engine.messages import Knobs
+from engine.rl.algorithms import Algorithm, Penalty
+from engine.types import HOP, Conditioning, Policy, StepTerms, Trajectory, masked_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """One network in two roles; the second never receives a gradient."""
+
+    current: Policy
+    reference: Policy
+    """The pretrained network, frozen; read only by algorithms that need `kl`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What the penalty noises: the rollouts' own clips, or recorded speech of their prompts."""
+
+    waveform: Tensor
+    """(B, S)"""
+    conditioning: Conditioning
+    """Of that speech: with the recording's own alignment where it is a recording."""
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Everything one update is computed from; constant while it runs."""
+
+    schedule: NoiseSchedule
+    trajectory: Trajectory
+    frames: tuple[int, ...]
+    """Real frames of each row."""
+    advantage: Tensor
+    """(B,)"""
+    valid: Tensor
+    """(B,) bool; a row that is not valid takes no part."""
+    speech: Speech
+    identity: tuple[int, int]
+    """(seed, update): names the penalty's noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The profile's choices that shape the loss; fixed for a session."""
+
+    algorithm: Algorithm
+    ratio: Literal["standardised", "mean"] = "standardised"
+    penalty: Penalty = "both"
+    penalty_norm: Literal["l1", "l2"] = "l1"
+    inner_epochs: int = 1
+    microbatch: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Optimised:
+    """Means over one update, as UpdateStats wants them."""
+
+    loss: float
+    penalty: float | None
+    kl: float | None
+    ratio: float
+    clip_high: float
+    clip_low: float
+    grad_norm: float
+    skipped: int
+
+
+def own_clips(trajectory: Trajectory, frames: tuple[int, ...]) -> Speech:
+    """penalty_source = "sample": each row's own finished clip."""
+    return Speech(trajectory.waveform, trajectory.conditioning, frames)
+
+
+def diffusion_loss(
+    policy: Policy,
+    schedule: NoiseSchedule,
+    speech: Speech,
+    t: int,
+    eps: Tensor,
+    rows: list[int],
+    norm: Literal["l1", "l2"],
+) -> Tensor:
+    """l = mean |eps - eps_theta(x~_t, c, t)| over each row's audio samples; (rows,).
+
+    x~_t is q(x_t | speech): WaveGrad 2's own training loss (L1; L2 squares it).
+    """
+    part = trimmed(speech.conditioning, rows, speech.frames)
+    length = part.cond.shape[-1] * HOP
+    x_t = q_sample(schedule, speech.waveform[rows, :length], t, eps[rows, :length]) * part.mask
+    level = schedule.levels[t].expand(len(rows), 1)
+    told = part.frames if ragged(rows, speech.frames) else None
+    error = eps[rows, :length] - policy.eps(x_t, part.cond, level, told)
+    return masked_mean(error.abs() if norm == "l1" else error**2, part.mask)
+
+
+def step_terms(
+    policies: Policies, problem: Problem, settings: Settings, k: int, rows: list[int], eps: Tensor
+) -> StepTerms:
+    """Runs the forward passes the algorithm needs at kept timestep k, for `rows` of B."""
+    trajectory, schedule = problem.trajectory, problem.schedule
+    t, needs = int(trajectory.timesteps[k]), settings.algorithm.needs
+    part = trimmed(trajectory.conditioning, rows, problem.frames)
+    length = part.cond.shape[-1] * HOP
+    told = part.frames if ragged(rows, problem.frames) else None
+    state = trajectory.x_t[k, rows, :length]
+    mean, _ = p_mean(policies.current, schedule, state, part.cond, t, told)
+    sigma, kl, penalty = schedule.sigma[t], None, None
+    if "kl" in needs:
+        with torch.no_grad():
+            reference, _ = p_mean(policies.reference, schedule, state, part.cond, t, told)
+        kl = gaussian_kl(mean, reference, sigma, part.mask)
+    if "penalty" in needs:
+        penalty = diffusion_loss(
+            policies.current, schedule, problem.speech, t, eps, rows, settings.penalty_norm
+        )
+    ratio = log_ratio(
+        settings.ratio,
+        trajectory.x_prev[k, rows, :length],
+        mean,
+        trajectory.mean[k, rows, :length],
+        sigma,
+        part.mask,
+    )
+    return StepTerms(problem.advantage[rows], ratio, penalty, kl)
+
+
+def penalty_noise(problem: Problem, k: int, epoch: int) -> Tensor:
+    """(B, S) the penalty's eps, each row by identity and at its own length."""
+    speech, t = problem.speech, int(problem.trajectory.timesteps[k])
+    out = torch.zeros(speech.waveform.shape)
+    for row, frames in enumerate(speech.frames):
+        length = frames * HOP
+        out[row, :length] = noise(length, *problem.identity, row, t, "penalty", epoch)
+    return out.to(speech.waveform.device)
+
+
+def optimise(
+    policies: Policies,
+    optimizer: Optimizer,
+    problem: Problem,
+    settings: Settings,
+    knobs: Knobs,
+    between: Callable[[int, int], None] = lambda done, total: None,
+) -> Optimised:
+    """Takes `inner_epochs` optimizer steps, each the mean loss over all K x B pairs.
+
+    The gradient is accumulated over timesteps and microbatches so that it equals one big
+    batch. A loss or gradient that is not finite leaves the weights as they were and is counted.
+    `between(done, total)` runs after every timestep; what it raises ends the update.
+    """
+    K, good = len(problem.trajectory.timesteps), problem.valid.nonzero().flatten().tolist()
+    weights = [w for group in optimizer.param_groups for w in group["params"]]
+    terms: list[StepTerms] = []
+    losses, norms, skipped = [], [], 0
+    optimizer.zero_grad(set_to_none=True)
+    for epoch in range(settings.inner_epochs if good else 0):
+        for k in range(K):
+            eps = penalty_noise(problem, k, epoch)
+            for rows in microbatches(problem.frames, settings.microbatch, good):
+                term = step_terms(policies, problem, settings, k, rows, eps)
+                loss = settings.algorithm.loss(term, knobs, settings.penalty)
+                (loss.sum() / (K * len(good))).backward()
+                losses.append(loss.detach())
+                terms.append(detached(term))
+            between(epoch * K + k + 1, settings.inner_epochs * K)
+        norm = float(nn.utils.clip_grad_norm_(weights, knobs.max_grad_norm))
+        norms.append(norm)
+        if math.isfinite(norm) and bool(torch.cat(losses).isfinite().all()):
+            optimizer.step()
+        else:
+            skipped += 1
+        optimizer.zero_grad(set_to_none=True)
+    return summary(terms, losses, norms, skipped, knobs)
+
+
+def microbatches(frames: tuple[int, ...], size: int, good: list[int]) -> list[list[int]]:
+    """The valid rows in microbatches, longest first."""
+    lengths = tuple(frames[row] for row in good)
+    return [[good[i] for i in rows] for rows in split(lengths, size)]
+
+
+def detached(terms: StepTerms) -> StepTerms:
+    return StepTerms(
+        terms.advantage,
+        terms.log_ratio.detach(),
+        None if terms.penalty is None else terms.penalty.detach(),
+        None if terms.kl is None else terms.kl.detach(),
+    )
+
+
+def summary(
+    terms: list[StepTerms], losses: list[Tensor], norms: list[float], skipped: int, knobs: Knobs
+) -> Optimised:
+    """One pass over what was collected, after the last optimizer step."""
+    if not terms:
+        return Optimised(0.0, None, None, 1.0, 0.0, 0.0, 0.0, 0)
+    ratio = torch.cat([t.log_ratio for t in terms]).exp()
+    penalties = [t.penalty for t in terms if t.penalty is not None]
+    kls = [t.kl for t in terms if t.kl is not None]
+    return Optimised(
+        loss=float(torch.cat(losses).mean()),
+        penalty=float(torch.cat(penalties).mean()) if penalties else None,
+        kl=float(torch.cat(kls).mean()) if kls else None,
+        ratio=float(ratio.mean()),
+        clip_high=float((ratio > 1 + knobs.clip_range).float().mean()),
+        clip_low=float((ratio < 1 - knobs.clip_range).float().mean()),
+        grad_norm=sum(norms) / len(norms),
+        skipped=skipped,
+    )
+
+
+@torch.no_grad()
+def ratio_error(policies: Policies, problem: Problem, settings: Settings) -> float:
+    """max |log ratio| with the weights unchanged: 0 but for rounding, or something is broken.
+
+    Rollout and replay differ in microbatch and in gradient mode, so this is the check that
+    they compute one function.
+    """
+    worst, every = 0.0, list(range(len(problem.frames)))
+    for k in range(len(problem.trajectory.timesteps)):
+        eps = penalty_noise(problem, k, 0)
+        for rows in microbatches(problem.frames, settings.microbatch, every):
+            terms = step_terms(policies, problem, settings, k, rows, eps)
+            worst = max(worst, float(terms.log_ratio.abs().max()))
+    return worst

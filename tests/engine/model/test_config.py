@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from engine.model.config import ModelConfig
+
+BUNDLED = (
+    '{"symbols": 151, "encoder_channels": 128, "encoder_kernel": 5, "encoder_layers": 3, '
+    '"speaker_channels": 8, "duration_lstm": 64, "range_lstm": 64, "hop": 300, '
+    '"sample_rate": 22050, "cond_channels": 136, "u_pre": 160, "u_out": [128, 128, 64, 32, 24], '
+    '"u_factors": [5, 5, 3, 2, 2], "u_dilations": [[1, 2, 4, 8], [1, 2, 4, 8], [1, 2, 4, 8], '
+    '[1, 2, 1, 2], [1, 2, 1, 2]], "d_pre": 16, "d_out": [24, 32, 64, 128], '
+    '"d_dilations": [[1, 2, 4], [1, 2, 4], [1, 2, 4], [1, 2, 4]]}'
+)
+
+
+def changed(**values: Any) -> str:
+    return json.dumps({**json.loads(BUNDLED), **values})
+
+
+def test_bundled_metadata_is_the_narrow_config() -> None:
+    assert ModelConfig.from_json(BUNDLED) == ModelConfig.narrow()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [ModelConfig.base(), ModelConfig.large(speakers=3), ModelConfig.narrow(speakers=9)],
+    ids=["base", "large", "narrow"],
+)
+def test_json_round_trip(config: ModelConfig) -> None:
+    again = ModelConfig.from_json(config.to_json())
+    assert again == config
+    assert hash(again) == hash(config)
+
+
+def test_derived_sizes() -> None:
+    config = ModelConfig.base()
+    assert config.cond_channels == 576
+    assert config.d_factors == (2, 2, 3, 5)
+    assert config.frames_per_second == 73.5
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "must be an object"),
+        (changed(u_uot=[1]), r"unknown key 'u_uot'; did you mean 'u_out'\?"),
+        (changed(zzzzzz=1), "unknown key 'zzzzzz'$"),
+        (changed(hop="300"), "hop must be a whole number, not '300'"),
+        (changed(hop=True), "hop must be a whole number, not True"),
+        (changed(symbols=1.5), "symbols must be a whole number"),
+        (changed(position_scale="x"), "position_scale must be a number"),
+        (changed(u_out=5), "u_out must be a list of whole numbers"),
+        (changed(u_out=[1, "2"]), "u_out must be a whole number"),
+        (changed(u_dilations=3), "u_dilations must be a list of lists"),
+        (changed(d_dilations=[1]), "d_dilations must be a list of whole numbers"),
+        (changed(cond_channels=135), "cond_channels is 135, and .* is 136"),
+        (changed(cond_channels="136"), "cond_channels is '136'"),
+        (changed(u_out=[8, 8, 8, 8]), "u_out has 4 levels, u_factors 5"),
+        (changed(u_dilations=[[1, 2, 4, 8]]), "u_dilations has 1 levels"),
+        (changed(d_out=[8, 8, 8]), "d_out has 3 levels"),
+        (changed(d_dilations=[[1, 2, 4]]), "d_dilations has 1 levels"),
+        (changed(u_dilations=[[1, 2]] * 5), "needs four dilations"),
+        (changed(d_dilations=[[1, 2]] * 4), "needs three dilations"),
+        (changed(u_factors=[5, 5, 3, 2, 3]), "u_factors multiply to 450, and hop is 300"),
+        (changed(hop=256, u_factors=[4, 4, 4, 2, 2]), "a frame is 300 audio samples"),
+        (changed(encoder_kernel=4), "encoder_kernel must be odd"),
+        (changed(encoder_channels=127, cond_channels=135), "encoder_channels must be even"),
+        (changed(d_pre=15), "d_pre and d_out must be even"),
+        (changed(blocks_per_level=3), "blocks_per_level is 3"),
+        (changed(range_lstm=0), "every size must be above 0"),
+        (changed(speakers=-1), "every size must be above 0"),
+    ],
+)
+def test_bad_config_is_refused_by_name(text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        ModelConfig.from_json(text)
+
+
+def test_missing_key_is_refused_by_name() -> None:
+    given = json.loads(BUNDLED)
+    del given["u_pre"]
+    with pytest.raises(ValueError, match="missing key 'u_pre'"):
+        ModelConfig.from_json(json.dumps(given))

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.model.config import ModelConfig
+from engine.model.decoder import Decoder, downsample, embed_noise_level, hold_edge, upsample
+from engine.model.wavegrad2 import WaveGrad2
+
+
+def close_to_scale(actual: Tensor, expected: Tensor) -> None:
+    """Equal to 1e-5 of the largest value where that is above 1."""
+    scale = max(1.0, expected.abs().max().item())
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5 * scale)
+
+
+def batch(channels: int, frames: Tensor, seed: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+    """x_t, cond, noise_level in float64, with rubbish behind each row's frames."""
+    generator = torch.Generator().manual_seed(seed)
+    rows, longest = len(frames), int(frames.max())
+    return (
+        torch.randn(rows, longest * 300, generator=generator, dtype=torch.float64),
+        torch.randn(rows, channels, longest, generator=generator, dtype=torch.float64),
+        torch.rand(rows, 1, generator=generator, dtype=torch.float64),
+    )
+
+
+def test_noise_matches_maum(model: WaveGrad2, vectors: dict[str, Tensor]) -> None:
+    noise = model.decoder.predict_noise(
+        vectors["diff.wav_noisy"], vectors["diff.hidden_sliced"], vectors["diff.noise_level"]
+    )
+    torch.testing.assert_close(noise, vectors["decoder.eps_recon"], rtol=0, atol=1e-5)
+
+
+def test_embedding_matches_maum(vectors: dict[str, Tensor]) -> None:
+    level = torch.tensor([[0.999], [0.5], [0.01]])
+    embedding = embed_noise_level(level, 16, 5000.0)
+    torch.testing.assert_close(embedding, vectors["posenc.C16"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["manual8", "linear10"])
+def test_sampled_trajectory_matches_maum(
+    model: WaveGrad2, vectors: dict[str, Tensor], name: str
+) -> None:
+    """Ancestral sampling written out, timestep by timestep (spec section 7)."""
+    betas, cond, x_t, noise, expected = (
+        vectors[f"sample.{name}.{part}"]
+        for part in ("betas", "hidden_rep", "noise_init", "noise_steps", "trajectory")
+    )
+    one = torch.ones(1)
+    bar = (1 - betas).cumprod(0)
+    previous = torch.cat((one, bar[:-1]))
+    for i, t in enumerate(range(len(betas) - 1, -1, -1)):
+        with torch.no_grad():
+            eps = model.decoder.predict_noise(x_t, cond, bar[t].sqrt().reshape(1, 1))
+        x_0 = (1 / bar[t]).sqrt() * x_t - (1 - bar[t]).sqrt() * (1 / bar[t]).sqrt() * eps
+        mean = betas[t] * previous[t].sqrt() / (1 - bar[t]) * x_0.clamp(-1, 1)
+        mean = mean + (1 - previous[t]) * (1 - betas[t]).sqrt() / (1 - bar[t]) * x_t
+        variance = (betas[t] * (1 - previous[t]) / (1 - bar[t])).clamp(min=1e-20)
+        x_t = mean + variance.sqrt() * noise[i] if t > 0 else mean
+        close_to_scale(x_t, expected[i + 1])
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("frames", [[3, 7, 1], [5, 4, 5], [1, 1, 2]], ids=str)
+def test_row_comes_out_of_a_batch_as_alone(
+    small_config: ModelConfig, blocks: int, frames: list[int]
+) -> None:
+    torch.manual_seed(1)
+    config = replace(small_config, blocks_per_level=blocks)
+    decoder = Decoder(config).double()
+    count = torch.tensor(frames)
+    x_t, cond, level = batch(config.cond_channels, count)
+    together = decoder.predict_noise(x_t, cond, level, count)
+    for row, n in enumerate(frames):
+        one = slice(row, row + 1)
+        alone = decoder.predict_noise(x_t[one, : n * 300], cond[one, :, :n], level[one])
+        torch.testing.assert_close(together[one, : n * 300], alone, rtol=0, atol=1e-9)
+        assert together[row, n * 300 :].eq(0).all()
+
+
+def test_row_comes_out_of_a_batch_as_alone_in_single_precision(model: WaveGrad2) -> None:
+    frames = torch.tensor([9, 4])
+    x_t, cond, level = (t.float() for t in batch(40, frames))
+    together = model.decoder.predict_noise(x_t, cond, level, frames)
+    alone = model.decoder.predict_noise(x_t[1:, :1200], cond[1:, :, :4], level[1:])
+    close_to_scale(together[1:, :1200], alone)
+
+
+def test_gradient_of_a_batch_is_the_sum_over_its_rows(model64: WaveGrad2) -> None:
+    frames = torch.tensor([2, 5])
+    x_t, cond, level = batch(40, frames)
+    decoder = model64.decoder
+    decoder.predict_noise(x_t, cond, level, frames).square().sum().backward()
+    together = {k: p.grad.clone() for k, p in decoder.named_parameters() if p.grad is not None}
+    decoder.zero_grad()
+    for row, n in enumerate(frames.tolist()):
+        one = slice(row, row + 1)
+        alone = decoder.predict_noise(x_t[one, : n * 300], cond[one, :, :n], level[one])
+        alone.square().sum().backward()
+    assert len(together) == len(list(decoder.parameters()))
+    for key, parameter in decoder.named_parameters():
+        torch.testing.assert_close(together[key], parameter.grad, rtol=1e-9, atol=1e-9)
+
+
+def test_padding_is_never_read(model64: WaveGrad2) -> None:
+    frames = torch.tensor([2, 4])
+    x_t, cond, level = batch(40, frames)
+    before = model64.decoder(x_t, cond, level, frames)
+    x_t[0, 600:] += 100.0
+    cond[0, :, 2:] -= 100.0
+    assert torch.equal(model64.decoder(x_t, cond, level, frames), before)
+
+
+def test_full_rows_need_no_frames(model64: WaveGrad2) -> None:
+    frames = torch.tensor([3, 3])
+    x_t, cond, level = batch(40, frames)
+    without = model64.decoder(x_t, cond, level)
+    assert torch.equal(model64.decoder(x_t, cond, level, frames), without)
+    assert torch.equal(model64.decoder(x_t, cond, level.squeeze(1)), without)
+
+
+def test_masking_changes_nothing_in_a_full_row(model64: WaveGrad2) -> None:
+    frames = torch.tensor([3, 1])
+    x_t, cond, level = batch(40, frames)
+    masked = model64.decoder(x_t, cond, level, frames)[:1]
+    torch.testing.assert_close(masked, model64.decoder(x_t[:1], cond[:1], level[:1]))
+
+
+def test_wrong_length_is_refused(model: WaveGrad2) -> None:
+    with pytest.raises(ValueError, match="601 audio samples do not fit 2 frames of 300"):
+        model.decoder(torch.zeros(1, 601), torch.zeros(1, 40, 2), torch.ones(1, 1))
+
+
+def test_bf16_autocast_stays_close_and_returns_the_dtype_of_x(model: WaveGrad2) -> None:
+    frames = torch.tensor([3, 2])
+    x_t, cond, level = (t.float() for t in batch(40, frames))
+    full = model.decoder(x_t, cond, level, frames)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = model.decoder(x_t, cond, level, frames)
+    assert half.dtype == torch.float32
+    assert half[1, 600:].eq(0).all()
+    assert (half - full).abs().mean() < 0.05 * full.abs().mean()
+
+
+def test_embedding_ignores_a_low_precision_level() -> None:
+    level = torch.tensor([[0.5]])
+    exact = embed_noise_level(level, 32, 5000.0)
+    assert torch.equal(embed_noise_level(level.bfloat16(), 32, 5000.0), exact)
+    assert embed_noise_level(level.double(), 32, 5000.0).dtype == torch.float64
+
+
+def test_weights_start_orthogonal(small_config: ModelConfig) -> None:
+    weight = Decoder(small_config).ublock_preconv.conv1d.weight.flatten(1)
+    torch.testing.assert_close(weight @ weight.T, torch.eye(48), rtol=0, atol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from([2, 3, 5]), st.integers(1, 7), st.integers(0, 3))
+def test_held_edge_upsamples_as_alone(factor: int, real: int, padding: int) -> None:
+    generator = torch.Generator().manual_seed(real)
+    x = torch.randn(1, 2, real + padding, generator=generator, dtype=torch.float64)
+    mask = (torch.arange(real + padding) < real)[None, None]
+    held = upsample(hold_edge(x, mask), factor)[..., : real * factor]
+    torch.testing.assert_close(held, upsample(x[..., :real], factor))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 5])
+def test_downsample_is_linear_interpolation(factor: int) -> None:
+    x = torch.randn(2, 3, 6 * factor, generator=torch.Generator().manual_seed(0))
+    expected = F.interpolate(x, size=6, mode="linear", align_corners=False)
+    torch.testing.assert_close(downsample(x, factor), expected)
+
+
+class Plain:
+    """The decoder again, from spec section 6 and the parameters' names alone."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.weights = decoder.state_dict()
+        self.config = decoder.config
+
+    def conv(self, name: str, x: Tensor, dilation: int = 1) -> Tensor:
+        weight = self.weights[f"{name}.conv1d.weight"]
+        padding = dilation * (weight.shape[-1] - 1) // 2
+        return F.conv1d(
+            x, weight, self.weights[f"{name}.conv1d.bias"], padding=padding, dilation=dilation
+        )
+
+    def resize(self, x: Tensor, length: int) -> Tensor:
+        return F.interpolate(x, size=length, mode="linear", align_corners=False)
+
+    def modulated(self, name: str, x: Tensor, film: tuple[Tensor, Tensor], dilation: int) -> Tensor:
+        x = F.leaky_relu(film[0] * x + film[1], 0.2)
+        return self.conv(f"{name}.convolution", x, dilation)
+
+    def film(self, i: int, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        x = F.leaky_relu(self.conv(f"films.{i}.signal_conv.0", x), 0.2)
+        x = x + embed_noise_level(level, x.shape[1], 5000.0)[..., None]
+        return self.conv(f"films.{i}.scale_conv", x), self.conv(f"films.{i}.shift_conv", x)
+
+    def down(self, name: str, first: int, x: Tensor, factor: int) -> Tensor:
+        y = self.resize(x, x.shape[-1] // factor)
+        for i, dilation in enumerate(self.config.d_dilations[0], start=first):
+            y = self.conv(f"{name}.main_branch.{i}.convolution", F.leaky_relu(y, 0.2), dilation)
+        return y + self.resize(self.conv(f"{name}.residual_branch.0", x), y.shape[-1])
+
+    def up(
+        self, name: str, entry: str, x: Tensor, film: tuple[Tensor, Tensor], level: int
+    ) -> Tensor:
+        a, b, c, d = self.config.u_dilations[level]
+        length = film[0].shape[-1]
+        first, second = f"{name}.first_block_main_branch", f"{name}.second_block_main_branch"
+        y = self.conv(f"{first}.{entry}", self.resize(F.leaky_relu(x, 0.2), length), a)
+        y = self.modulated(f"{first}.modulation", y, film, b)
+        residual = self.conv(f"{name}.first_block_residual_branch.0", x)
+        y = y + self.resize(residual, length)
+        z = self.modulated(f"{second}.modulation_0", y, film, c)
+        return y + self.modulated(f"{second}.modulation_1", z, film, d)
+
+    def __call__(self, x_t: Tensor, cond: Tensor, level: Tensor) -> Tensor:
+        large = self.config.blocks_per_level == 2
+        signal = self.conv("dblock_preconv", x_t[:, None])
+        films = [self.film(0, signal, level)]
+        for i, factor in enumerate((2, 2, 3, 5)):
+            inner = ".downsampling_basic_block" if large else ""
+            signal = self.down(f"dblocks.{i}{inner}", 1, signal, factor)
+            if large:
+                signal = self.down(f"dblocks.{i}", 0, signal, 1)
+            films.append(self.film(i + 1, signal, level))
+        x = self.conv("ublock_preconv", cond)
+        for i, film in enumerate(reversed(films)):
+            inner = ".upsampling_basic_block" if large else ""
+            x = self.up(f"ublocks.{i}{inner}", "upsampling.2", x, film, i)
+            if large:
+                x = self.up(f"ublocks.{i}", "noupsampling.1", x, film, i)
+        return self.conv("ublock_postconv", x)[:, 0]
+
+
+@pytest.mark.parametrize("blocks", [1, 2], ids=["base", "large"])
+def test_decoder_is_the_specification_written_plainly(
+    small_config: ModelConfig, blocks: int
+) -> None:
+    torch.manual_seed(5)
+    decoder = Decoder(replace(small_config, blocks_per_level=blocks)).double()
+    x_t, cond, level = batch(40, torch.tensor([3, 3]))
+    expected = Plain(decoder)(x_t, cond, level)
+    torch.testing.assert_close(decoder(x_t, cond, level), expected, rtol=1e-9, atol=1e-9)
