@@ -1,25 +1,21 @@
-"""When each phone of a recording is spoken: forced alignment, TextGrids, frame counts.
+"""When each phone of a recording is spoken: forced alignment by pocketsphinx 5, offline.
 
-`align` finds it offline with pocketsphinx 5 and its US English model; `read_textgrid` takes
-what the Montreal Forced Aligner found. Knows nothing of corpora or files of audio.
+Its US English model, with our own pronunciations. Knows nothing of corpora or files.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import re
 import tempfile
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from engine.intervals import AlignError, Interval, without_edges
 from engine.text import PAUSE, SILENCES, Word
-from engine.types import HOP
 
 if TYPE_CHECKING:
     from pocketsphinx import Decoder
@@ -28,15 +24,12 @@ if TYPE_CHECKING:
 ALIGN_HZ = 16_000
 """Sample rate of pocketsphinx's acoustic model."""
 
-FRAMES_PER_SECOND = 22_050 / HOP
-"""73.5, WaveGrad 2's conditioning frames."""
-
 SHORTEST_PAUSE_SECONDS = 0.05
 """A silence below this is the closure of a stop, not a pause; it joins the phone behind it."""
 
 SLOWEST_PHONE_SECONDS = 1.0
 HURRIED_SHARE = 0.45
-"""Words that do not fit the recording are squeezed into shortest phones; more than this is wrong."""
+"""Words that do not fit the recording are squeezed into shortest phones; more is a misfit."""
 
 _STEP_SECONDS = 0.01
 _CENTRE_SECONDS = 0.0078
@@ -45,19 +38,7 @@ _CENTRE_SECONDS = 0.0078
 _EDGE_SECONDS = 0.2
 _RMS = 0.08
 _SHORTEST_PHONE_STEPS = 3
-_BEAMS = ({}, {"beam": 1e-120, "pbeam": 1e-120, "wbeam": 1e-100})
-
-
-class AlignError(ValueError):
-    """A recording that cannot be aligned; its message is one sentence for the user."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    phone: str
-    """Stressed ARPAbet, or sp, spn, sil."""
-    start_seconds: float
-    end_seconds: float
+_BEAMS: tuple[dict[str, Any], ...] = ({}, {"beam": 1e-120, "pbeam": 1e-120, "wbeam": 1e-100})
 
 
 def align(wave: Tensor, words: Sequence[Word]) -> list[Interval]:
@@ -94,54 +75,6 @@ def align(wave: Tensor, words: Sequence[Word]) -> list[Interval]:
             _check(intervals)
             return intervals
     raise AlignError("The words do not fit the recording.")
-
-
-def read_textgrid(path: Path) -> list[Interval]:
-    """Returns the intervals of tier "phones" of a Praat TextGrid, long or short format.
-
-    Pauses at both ends are dropped, those inside are kept; an empty label is "sp".
-
-    Raises:
-        AlignError: unreadable, no such tier, or no phone in it.
-    """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise AlignError(f"The TextGrid {path} cannot be read: {error.strerror}.") from error
-    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        tiers = _tiers(raw.decode(encoding))
-    except (ValueError, IndexError) as error:
-        raise AlignError(f"{path} is not a TextGrid that can be read.") from error
-    if "phones" not in tiers:
-        names = ", ".join(tiers) or "none"
-        raise AlignError(f'The TextGrid {path} has no tier "phones"; its tiers: {names}.')
-    intervals = _without_edges(tiers["phones"])
-    if not intervals:
-        raise AlignError(f"The TextGrid {path} holds no phone.")
-    return intervals
-
-
-def durations(intervals: Sequence[Interval]) -> list[int]:
-    """Frames of each interval: round(73.5 end) - round(73.5 start).
-
-    Rounding the ends, not the lengths, keeps their sum that of the whole. A phone shorter
-    than half a frame may get 0.
-    """
-    return [to_frames(i.end_seconds) - to_frames(i.start_seconds) for i in intervals]
-
-
-def to_frames(seconds: float) -> int:
-    """The nearest boundary between conditioning frames."""
-    return round(seconds * FRAMES_PER_SECOND)
-
-
-def _without_edges(intervals: Sequence[Interval]) -> list[Interval]:
-    real = [i for i, interval in enumerate(intervals) if interval.phone not in SILENCES]
-    return list(intervals[real[0] : real[-1] + 1]) if real else []
-
-
-# --- pocketsphinx --------------------------------------------------------------
 
 
 def _pcm(wave: Tensor) -> bytes:
@@ -199,7 +132,9 @@ def _decode(
             _feed(decoder, pcm)
             decoder.set_alignment()
             _feed(decoder, pcm)
-            found = [[(p.name, p.start, p.duration) for p in word] for word in decoder.get_alignment()]
+            found = [
+                [(p.name, p.start, p.duration) for p in word] for word in decoder.get_alignment()
+            ]
         except (RuntimeError, TypeError):
             # pocketsphinx says that the search failed, or gives None for the alignment
             return []
@@ -245,7 +180,7 @@ def _intervals(
     starts = [to_seconds(step) for _, step in labelled]
     ends = [*starts[1:], to_seconds(last[1] + last[2])]
     timed = zip((phone for phone, _ in labelled), starts, ends, strict=True)
-    return _without_closures(_without_edges([Interval(*interval) for interval in timed]))
+    return _without_closures(without_edges([Interval(*interval) for interval in timed]))
 
 
 def _without_closures(intervals: Iterable[Interval]) -> list[Interval]:
@@ -274,31 +209,3 @@ def _check(intervals: Sequence[Interval]) -> None:
         raise AlignError(
             f"The words do not fit the recording: one phone would last {max(phones):.1f} seconds."
         )
-
-
-# --- TextGrid ------------------------------------------------------------------
-
-_VALUE = re.compile(r'"((?:[^"]|"")*)"|<(exists|absent)>|(?<![\w.\[])(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?![\w.\]])')
-
-
-def _tiers(text: str) -> dict[str, list[Interval]]:
-    """Interval tiers by name. Both formats are the same values, the long one with names between."""
-    values: list[str | float] = []
-    for string, flag, number in _VALUE.findall(text):
-        values.append(float(number) if number else flag or string.replace('""', '"'))
-    if values[:2] != ["ooTextFile", "TextGrid"]:
-        raise ValueError("not a TextGrid")
-    count = int(values[5])
-    at = 6
-    tiers: dict[str, list[Interval]] = {}
-    for _ in range(count):
-        kind, name, size = str(values[at]), str(values[at + 1]), int(values[at + 4])
-        width = 3 if kind == "IntervalTier" else 2
-        rows = [values[i : i + width] for i in range(at + 5, at + 5 + size * width, width)]
-        if kind == "IntervalTier":
-            tiers[name] = [
-                Interval(str(label).strip() or PAUSE, float(start), float(end))
-                for start, end, label in rows
-            ]
-        at += 5 + size * width
-    return tiers

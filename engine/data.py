@@ -100,9 +100,9 @@ class PreparedCorpus:
         return torch.from_numpy(samples.astype(np.float32)) / 32768
 
     def all_audio(self) -> Tensor:
-        """Everything in memory, (total,) int16; a clip is [audio_start : audio_start + length].
+        """All audio in memory, (total,) int16, 159 MB an hour; 32768 is full scale.
 
-        47.6 MB for a quarter of an hour... of speech at 16 bit: 159 MB an hour.
+        A clip lies at [clip.audio_start : clip.audio_start + clip.audio_length].
         """
         return torch.from_numpy(np.concatenate(self.audio_files))
 
@@ -209,17 +209,16 @@ def _read_rows(folder: Path) -> list[Clip]:
         if (folder / "metadata.csv").is_file():
             raise CorpusError(f"{folder} is a corpus that has not been prepared yet.")
         raise CorpusError(f"There is no prepared corpus in {folder}: no {CLIPS_FILE}.")
-    rows = []
-    number = 0
+    rows: list[Clip] = []
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for line in path.read_bytes().splitlines():
             rows.append(_clip(line))
     except (ValueError, TypeError, KeyError) as error:
-        raise CorpusError(f"{path}, line {number}, is damaged.") from error
+        raise CorpusError(f"{path}, line {len(rows) + 1}, is damaged.") from error
     return rows
 
 
-def _clip(line: str) -> Clip:
+def _clip(line: bytes) -> Clip:
     row = json.loads(line)
     row |= {key: tuple(row[key]) for key in ("phones", "ids", "frames")}
     clip = Clip(**row)

@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.checkpoint import Voice
 from engine.diffusion.schedule import NoiseSchedule
 from engine.messages import Column, Interval
-from engine.rewards.base import Scores, ScoreModel, score_clips
+from engine.rewards.base import ScoreModel, Scores, score_clips
 from engine.synthesis import Utterance, speak
 from engine.types import HOP
 

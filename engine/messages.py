@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -324,6 +325,10 @@ class Evaluate:
 class Stop: ...
 
 
+Emit: TypeAlias = Callable[["Event"], None]
+Send: TypeAlias = Callable[["Command"], None]
+Progressing: TypeAlias = Callable[[int, int, str], None]
+"""Called with (done, total, what is at work)."""
 Command: TypeAlias = SetKnobs | Pause | Resume | SingleUpdate | SaveCheckpoint | Evaluate | Stop
 
 

@@ -1,23 +1,20 @@
-"""A folder of recordings into a prepared corpus: phones, durations, level, held-out split.
+"""A corpus of recordings into a prepared one: workers, the held-out split, the report.
 
-Reads the LJSpeech layout: `metadata.csv` with `id|text|normalised text` and the recordings
-as `wavs/ID.wav` or `.flac`. A run that is stopped at any instant goes on where it stopped.
-Knows nothing of models; what is made is read by `engine.data`.
+What was done is kept in a journal, so a run that is stopped at any instant goes on where it
+stopped. What is made is read by `engine.data`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import json
-import math
 import multiprocessing
 import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
@@ -25,39 +22,19 @@ from pathlib import Path
 from typing import IO
 
 import torch
-from torch import Tensor
 
-from engine import audio
-from engine.align import ALIGN_HZ, AlignError, Interval, align, durations, read_textgrid, to_frames
 from engine.data import AUDIO_FILE, CLIPS_FILE, SAMPLE_RATE_HZ, UNFINISHED_FILE, Clip, CorpusError
-from engine.text import TextError, to_ids, transcribe
-from engine.types import HOP
+from engine.files import replacing
+from engine.recordings import LeftOut, Made, Recording, find_recordings, make_clip
 
 REPORT_FILE = "report.json"
 FORMAT = 1
-
-TARGET_RMS = 0.08
-PEAK = 0.99
-LOWEST_HZ = 16_000
-"""Below it, the upper third of what the voice has to learn is missing."""
-
-SHORTEST_SECONDS = 0.5
-LONGEST_SECONDS = 60.0
 
 HELD_OUT_SHARE = 0.02
 HELD_OUT_LEAST = 8
 
 Progress = Callable[[int, int, str], None]
 """Called as (clips done, clips in all, id of the last one)."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    id: str
-    kind: str
-    """One of a few words that can be counted, such as "too short"."""
-    reason: str
-    """One sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,33 +60,6 @@ class PrepareReport:
         ]
         lines += [f"  {count} {kind}" for kind, count in self.left_out_by_kind.items()]
         return "\n".join(lines)
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One line of the metadata; all that a worker needs."""
-
-    id: str
-    text: str
-    recording: Path | None
-    textgrid: Path | None
-    duplicate: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    clip: Clip | None
-    pcm: bytes
-    left_out: LeftOut | None
-    from_textgrid: bool
-
-
-class _Unfit(Exception):
-    """A clip that is left out."""
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
 
 
 def prepare(
@@ -143,80 +93,33 @@ def prepare(
     Raises:
         CorpusError: no corpus there, nothing usable in it, or another process is at it.
     """
-    jobs = _jobs(corpus, textgrids)
+    recordings = find_recordings(corpus, textgrids)
     name = speaker or corpus.resolve().name
-    stamp = _stamp(jobs, name, held_out)
-    out.mkdir(parents=True, exist_ok=True)
+    stamp = _stamp(recordings, name, held_out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CorpusError(f"The folder {out} cannot be made: {error.strerror}.") from error
     with (out / UNFINISHED_FILE).open("a+b") as journal:
         try:
             fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise CorpusError(f"Another process is preparing {out}.") from error
         report = _finished(out, stamp)
         if report is None:
-            _make_all(jobs, name, out, journal, stamp, processes, on_progress)
+            _make_all(recordings, name, out, journal, stamp, processes, on_progress)
             report = _finish(out, journal, stamp, name, held_out)
-        (out / UNFINISHED_FILE).unlink()
+        (out / UNFINISHED_FILE).unlink(missing_ok=True)
     return report
 
 
-# --- what there is ---------------------------------------------------------------
-
-
-def _jobs(corpus: Path, textgrids: Path | None) -> list[_Job]:
-    metadata = corpus / "metadata.csv"
-    if not corpus.is_dir():
-        raise CorpusError(f"There is no folder {corpus}.")
-    if not metadata.is_file():
-        raise CorpusError(f"There is no metadata.csv in {corpus}{_nearest(corpus)}.")
-    recordings: dict[str, Path] = {}
-    for suffix in (".flac", ".wav"):
-        recordings |= {path.stem: path for path in sorted((corpus / "wavs").glob(f"*{suffix}"))}
-    if not recordings:
-        raise CorpusError(f"There are no recordings (.wav or .flac) in {corpus / 'wavs'}.")
-    if textgrids is not None and not textgrids.is_dir():
-        raise CorpusError(f"There is no folder {textgrids}.")
-    folder = textgrids or corpus / "TextGrid"
-    grids = {path.stem: path for path in sorted(folder.rglob("*.TextGrid"))}
-    jobs = []
-    seen: set[str] = set()
-    for line in _lines(metadata):
-        key, *columns = line.split("|")
-        text = next((column.strip() for column in reversed(columns[:2]) if column.strip()), "")
-        jobs.append(_Job(key, text, recordings.get(key), grids.get(key), key in seen))
-        seen.add(key)
-    if not jobs:
-        raise CorpusError(f"{metadata} is empty.")
-    return jobs
-
-
-def _lines(metadata: Path) -> list[str]:
-    try:
-        text = metadata.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise CorpusError(f"{metadata}, line {line}, is not UTF-8 text.") from error
-    # not splitlines: a sentence may hold U+2028 and its like
-    return [line.rstrip("\r") for line in text.split("\n") if line.strip()]
-
-
-def _nearest(corpus: Path) -> str:
-    inside = sorted(corpus.glob("*/metadata.csv"))
-    if inside:
-        return f", but there is one in {inside[0].parent}"
-    tables = sorted(p.name for p in corpus.iterdir() if p.suffix in (".csv", ".tsv", ".txt"))
-    if tables:
-        return f"; the nearest thing there is {tables[0]}"
-    return ""
-
-
-def _stamp(jobs: Sequence[_Job], speaker: str, held_out: int | None) -> str:
+def _stamp(recordings: Sequence[Recording], speaker: str, held_out: int | None) -> str:
     """Changes when anything that the result depends on does."""
 
     def identity(path: Path | None) -> list[int]:
         return [path.stat().st_size, path.stat().st_mtime_ns] if path else []
 
-    rows = [[j.id, j.text, identity(j.recording), identity(j.textgrid)] for j in jobs]
+    rows = [[r.id, r.text, identity(r.path), identity(r.textgrid)] for r in recordings]
     whole = json.dumps([FORMAT, speaker, held_out, rows])
     return hashlib.sha256(whole.encode()).hexdigest()
 
@@ -238,7 +141,7 @@ def _finished(out: Path, stamp: str) -> PrepareReport | None:
 
 
 def _make_all(
-    jobs: Sequence[_Job],
+    recordings: Sequence[Recording],
     speaker: str,
     out: Path,
     journal: IO[bytes],
@@ -248,7 +151,7 @@ def _make_all(
 ) -> None:
     """Appends what is missing; a row is written after its audio, so it never lacks any."""
     done, start = _resume(out, journal, stamp)
-    todo = jobs[done:]
+    todo = recordings[done:]
     with (out / AUDIO_FILE).open("ab") as file:
         for made in _each(todo, processes):
             clip = made.clip
@@ -265,7 +168,7 @@ def _make_all(
             journal.write(json.dumps(row).encode() + b"\n")
             journal.flush()
             if on_progress:
-                on_progress(done + 1, len(jobs), jobs[done].id)
+                on_progress(done + 1, len(recordings), recordings[done].id)
             done += 1
         os.fsync(file.fileno())
 
@@ -287,7 +190,7 @@ def _resume(out: Path, journal: IO[bytes], stamp: str) -> tuple[int, int]:
     done = samples = 0
     good = journal.tell()
     for line in journal:
-        if not line.endswith(b"\n"):
+        if not line.endswith(b"\n") or line[:1] != b"{":
             break
         clip = json.loads(line)["clip"]
         end = clip["audio_start"] + clip["audio_length"] if clip else samples
@@ -301,15 +204,15 @@ def _resume(out: Path, journal: IO[bytes], stamp: str) -> tuple[int, int]:
     return done, samples
 
 
-def _each(jobs: Sequence[_Job], processes: int | None) -> Iterator[_Made]:
-    count = processes or min(8, len(os.sched_getaffinity(0)))
-    if count == 1 or len(jobs) < 2 * count:
-        yield from map(_make, jobs)
+def _each(recordings: Sequence[Recording], processes: int | None) -> Iterator[Made]:
+    count = processes or min(8, os.cpu_count() or 1)
+    if count == 1 or len(recordings) < 2 * count:
+        yield from map(make_clip, recordings)
         return
     # spawn: a forked child of a process with threads (torch, a terminal) may hang
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start_worker)
     try:
-        yield from pool.map(_make, jobs)
+        yield from pool.map(make_clip, recordings)
     except BrokenProcessPool as error:
         raise CorpusError("A worker of the preparation died; run it again to go on.") from error
     finally:
@@ -327,95 +230,6 @@ def _start_worker() -> None:
             os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
-
-
-def _make(job: _Job) -> _Made:
-    try:
-        clip, pcm = _clip(job)
-    except _Unfit as unfit:
-        return _Made(None, b"", LeftOut(job.id, unfit.kind, str(unfit)), False)
-    return _Made(clip, pcm, None, job.textgrid is not None)
-
-
-def _clip(job: _Job) -> tuple[Clip, bytes]:
-    wave = _read(job)
-    intervals = _intervals(job, wave)
-    phones = tuple(interval.phone for interval in intervals)
-    frames = tuple(durations(intervals))
-    cut = _cut(wave, to_frames(intervals[0].start_seconds) * HOP, HOP * sum(frames))
-    gain = _gain(cut)
-    pcm = (cut * gain * 32768).round().clamp(-32768, 32767).to(torch.int16)
-    clip = Clip(
-        id=job.id,
-        text=job.text,
-        speaker="",
-        phones=phones,
-        ids=_ids(phones),
-        frames=frames,
-        audio_start=0,
-        audio_length=len(pcm),
-        gain_db=round(20 * math.log10(gain), 3),
-        held_out=False,
-    )
-    return clip, pcm.numpy().astype("<i2").tobytes()
-
-
-def _read(job: _Job) -> Tensor:
-    """The recording as (S,) at 22,050 Hz."""
-    if job.duplicate:
-        raise _Unfit("duplicate id", "An earlier line of metadata.csv has the same id.")
-    if not job.text:
-        raise _Unfit("no text", "metadata.csv has no text for it.")
-    if job.recording is None:
-        raise _Unfit("no recording", f"There is no {job.id}.wav or .flac in wavs.")
-    try:
-        wave, hz = audio.read(job.recording)
-    except audio.AudioError as error:
-        raise _Unfit("unreadable", str(error)) from error
-    if hz < LOWEST_HZ:
-        raise _Unfit("sample rate", f"Its rate of {hz:,} Hz is below {LOWEST_HZ:,} Hz.")
-    seconds = len(wave) / hz
-    if seconds < SHORTEST_SECONDS:
-        raise _Unfit("too short", f"It lasts {seconds:.2f} seconds.")
-    if seconds > LONGEST_SECONDS:
-        raise _Unfit("too long", f"It lasts {seconds:.0f} seconds.")
-    return audio.resample(wave, hz, SAMPLE_RATE_HZ)
-
-
-def _intervals(job: _Job, wave: Tensor) -> list[Interval]:
-    try:
-        if job.textgrid is None:
-            heard = audio.resample(wave, SAMPLE_RATE_HZ, ALIGN_HZ)
-            return align(heard, transcribe(job.text))
-        intervals = read_textgrid(job.textgrid)
-    except TextError as error:
-        raise _Unfit("text", str(error)) from error
-    except AlignError as error:
-        raise _Unfit("alignment", str(error)) from error
-    seconds = len(wave) / SAMPLE_RATE_HZ
-    if intervals[-1].end_seconds > seconds + 0.1 or not sum(durations(intervals)):
-        raise _Unfit("alignment", "Its TextGrid is longer than the recording, or empty.")
-    return intervals
-
-
-def _ids(phones: Iterable[str]) -> tuple[int, ...]:
-    try:
-        return tuple(to_ids(tuple(phones)))
-    except TextError as error:
-        raise _Unfit("text", str(error)) from error
-
-
-def _cut(wave: Tensor, start: int, length: int) -> Tensor:
-    """(length,) from `start`, zeros behind the end: frames round to less than a hop beyond."""
-    cut = wave[start : start + length]
-    return torch.nn.functional.pad(cut, (0, length - len(cut)))
-
-
-def _gain(wave: Tensor) -> float:
-    rms, peak = float(wave.square().mean().sqrt()), float(wave.abs().max())
-    if rms < 1e-5:
-        raise _Unfit("silent", "It is silent between its first and last phone.")
-    return min(TARGET_RMS / rms, PEAK / peak)
 
 
 # --- finishing -------------------------------------------------------------------
@@ -447,8 +261,10 @@ def _finish(
         from_textgrids=sum(row["from_textgrid"] for row in rows),
         left_out=left_out,
     )
-    _replace(out / REPORT_FILE, json.dumps({"stamp": stamp, **asdict(report)}, indent=1))
-    _replace(out / CLIPS_FILE, "".join(json.dumps(clip) + "\n" for clip in clips))
+    with replacing(out / REPORT_FILE) as path:
+        path.write_text(json.dumps({"stamp": stamp, **asdict(report)}, indent=1))
+    with replacing(out / CLIPS_FILE) as path:
+        path.write_text("".join(json.dumps(clip) + "\n" for clip in clips))
     return report
 
 
@@ -477,18 +293,3 @@ def _row(clip: Clip) -> dict[str, object]:
     # given by the order in which corpora are opened
     del row["speaker_id"]
     return row
-
-
-def _replace(path: Path, content: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    with contextlib.suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -27,7 +27,7 @@ from engine.device import choose_device, choose_dtype, generator, set_threads
 from engine.diffusion.schedule import TRAINING_TIMESTEPS, linear
 from engine.files import replacing
 from engine.model.config import ModelConfig
-from engine.model.wavegrad2 import WaveGrad2, window
+from engine.model.wavegrad2 import WaveGrad2
 from engine.profile import PretrainProfile
 from engine.types import HOP
 
@@ -236,7 +236,8 @@ class Trainer:
         offset = torch.arange(W * HOP, device=self.device)
         real = offset < ((frames - batch.starts) * HOP)[:, None]
         wave = data.audio[(at + offset).clamp(max=len(data.audio) - 1)].float() / 32768 * real
-        cond, _ = window(hidden, wave[:, :0], batch.starts, W, HOP)
+        seen = (batch.starts[:, None] + torch.arange(W, device=self.device))[:, None]
+        cond = F.pad(hidden, (0, W)).gather(2, seen.expand(-1, hidden.shape[1], -1))
         noisy = batch.level * wave + (1 - batch.level**2).sqrt() * batch.eps
         predict = self.predict if model is self.model else model.decoder.predict_noise
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):

@@ -70,6 +70,8 @@ class ScheduleSpec:
 class RolloutSpec:
     batch: int = 8
     """B, rollouts an update."""
+    cpu_batch: int = 0
+    """B where there is no GPU, said loudly; 0: `batch`."""
     group: int = 4
     """Rollouts on one prompt; divides `batch`."""
     window: int = 4
@@ -323,6 +325,10 @@ def check(profile: Profile, where: str) -> Profile:
         (
             r.group >= 1 and r.batch % max(r.group, 1) == 0,
             f"rollout.group divides rollout.batch ({r.batch}), {r.group} does not",
+        ),
+        (
+            r.cpu_batch >= 0 and r.cpu_batch % max(r.group, 1) == 0,
+            f"rollout.cpu_batch is 0 or a multiple of rollout.group ({r.group}), not {r.cpu_batch}",
         ),
         (
             not r.antithetic or r.group % 2 == 0,

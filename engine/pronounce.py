@@ -8,6 +8,7 @@ words and their neighbours, nothing of digits, punctuation or symbol ids.
 from __future__ import annotations
 
 import functools
+import importlib.resources
 import re
 import sqlite3
 import threading
@@ -79,13 +80,16 @@ OWN = {
     "the": "DH AH0",
     "tis": "T IH1 Z",
     "to": "T UW1",
-    "twas": "T W AA1 Z",
     "tv": "T IY1 V IY1",
+    "twas": "T W AA1 Z",
+    "used": "Y UW1 Z D",
+    "were": "W ER1",
     "y'all": "Y AO1 L",
 }
 """Words that the dictionary lacks, or gives in the form of hurried speech first."""
 
 _LETTER_A = ("EY1",)
+_USED_TO = ("Y", "UW1", "S", "T")
 _BEFORE_VOWEL = {"the": ("DH", "IY0")}
 _SIBILANTS = {"S", "Z", "SH", "ZH", "CH", "JH"}
 _VOICELESS = {"P", "T", "K", "F", "TH"}
@@ -114,12 +118,15 @@ def pronounce(words: Sequence[str]) -> list[Phones]:
     cannot be sounded at all gets no phones. Full forms are preferred to hurried ones ("for"
     is F AO1 R), because a voice is trained on one form a word.
     """
+    words = list(words)
     tags = _tags(tuple(words))
     found = [_word(word, tag) for word, tag in zip(words, tags, strict=True)]
     for i, word in enumerate(words):
         following = found[i + 1] if i + 1 < len(words) else ()
         if word.lower() == "a" and not following:
             found[i] = _LETTER_A
+        elif word.lower() == "used" and words[i + 1 : i + 2] == ["to"]:
+            found[i] = _USED_TO
         elif word.lower() in _BEFORE_VOWEL and following and is_vowel(following[0]):
             found[i] = _BEFORE_VOWEL[word.lower()]
     return found
@@ -230,9 +237,7 @@ def _guess(word: str) -> Phones:
 
 
 def _language_folder() -> Path:
-    import gruut_lang_en
-
-    return Path(gruut_lang_en.__file__).parent
+    return Path(str(importlib.resources.files("gruut_lang_en")))
 
 
 @functools.cache

@@ -12,15 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.normalise import normalise
-from engine.pronounce import VOWELS, pronounce
+from engine.pronounce import CONSONANTS, VOWELS, pronounce
 
 PAUSE = "sp"
 SILENCES = ("sp", "spn", "sil")
 
 _VOWEL_NAMES = sorted(set(VOWELS.values()))
-_CONSONANT_NAMES = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
+_CONSONANT_NAMES = CONSONANTS.values()
 ARPABET = tuple(
-    sorted([*_CONSONANT_NAMES, *(vowel + digit for vowel in _VOWEL_NAMES for digit in ("", *"012"))])
+    sorted(
+        [*_CONSONANT_NAMES, *(vowel + digit for vowel in _VOWEL_NAMES for digit in ("", *"012"))]
+    )
 )
 """84 phones: consonants once, each vowel bare and with the stress digits 0, 1, 2."""
 

@@ -152,7 +152,7 @@ class ModulatedConv(nn.Module):
 
     def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """All (B, C, T)."""
-        y: Tensor = self.convolution(_lrelu(torch.addcmul(shift, scale, x), inplace=True))
+        y: Tensor = self.convolution(_lrelu((scale * x).add_(shift), inplace=True))
         return y
 
 
@@ -196,11 +196,10 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(B, C_in, T) -> (B, C_out, T / factor); mask (B, 1, T / factor)."""
-        # Interpolation and a one-tap convolution commute: the residual is cheaper this way round.
-        y = x = downsample(x, self.factor)
+        y = downsample(x, self.factor)
         for conv in self.main_branch.values():
             y = conv(y, mask)
-        residual: Tensor = self.residual_branch(x)
+        residual = downsample(self.residual_branch(x), self.factor)
         return y + (residual if mask is None else residual * mask)
 
 

@@ -16,24 +16,13 @@ import torch
 from torch import Tensor
 
 from engine import audio
+from engine.messages import Column
 from engine.rewards.registry import unknown_name
 from engine.types import RewardBatch
 
 
 class ScoreError(ValueError):
     """A clip that a model cannot score; its message ends a sentence that names the model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    name: str
-    unit: str
-    """As a chart's axis says it, such as MOS 1-5 or LUFS."""
-    higher_is_better: bool | None
-    """None: neither direction is an improvement by itself."""
-    low: float | None
-    """Where a chart's axis starts; None: at the data."""
-    high: float | None
 
 
 class ScoreModel(Protocol):

@@ -61,6 +61,15 @@ def load(name: str, device: torch.device | str = "cpu") -> ScoreModel:
     return SCORE_MODELS[name](device)
 
 
+def missing(name: str) -> str:
+    """Why the score of this column or model cannot be had here; empty where it can."""
+    try:
+        model_of(name)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def model_of(name: str) -> str:
     """The model that fills the column `name`, or `name` itself where it is a model.
 

@@ -14,12 +14,6 @@ from engine.model.decoder import Decoder, downsample, embed_noise_level, hold_ed
 from engine.model.wavegrad2 import WaveGrad2
 
 
-def close_to_scale(actual: Tensor, expected: Tensor) -> None:
-    """Equal to 1e-5 of the largest value where that is above 1."""
-    scale = max(1.0, expected.abs().max().item())
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5 * scale)
-
-
 def batch(channels: int, frames: Tensor, seed: int = 3) -> tuple[Tensor, Tensor, Tensor]:
     """x_t, cond, noise_level in float64, with rubbish behind each row's frames."""
     generator = torch.Generator().manual_seed(seed)
@@ -35,7 +29,7 @@ def test_noise_matches_maum(model: WaveGrad2, vectors: dict[str, Tensor]) -> Non
     noise = model.decoder.predict_noise(
         vectors["diff.wav_noisy"], vectors["diff.hidden_sliced"], vectors["diff.noise_level"]
     )
-    torch.testing.assert_close(noise, vectors["decoder.eps_recon"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(noise, vectors["decoder.eps_recon"], rtol=1e-5, atol=1e-5)
 
 
 def test_embedding_matches_maum(vectors: dict[str, Tensor]) -> None:
@@ -64,7 +58,9 @@ def test_sampled_trajectory_matches_maum(
         mean = mean + (1 - previous[t]) * (1 - betas[t]).sqrt() / (1 - bar[t]) * x_t
         variance = (betas[t] * (1 - previous[t]) / (1 - bar[t])).clamp(min=1e-20)
         x_t = mean + variance.sqrt() * noise[i] if t > 0 else mean
-        close_to_scale(x_t, expected[i + 1])
+        # The trajectory starts with values near 5, and x_0 takes over 3.2 times the rounding of
+        # eps there: 1e-5 of that scale.
+        torch.testing.assert_close(x_t, expected[i + 1], rtol=0, atol=1e-5 * expected.abs().max())
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
@@ -90,7 +86,7 @@ def test_row_comes_out_of_a_batch_as_alone_in_single_precision(model: WaveGrad2)
     x_t, cond, level = (t.float() for t in batch(40, frames))
     together = model.decoder.predict_noise(x_t, cond, level, frames)
     alone = model.decoder.predict_noise(x_t[1:, :1200], cond[1:, :, :4], level[1:])
-    close_to_scale(together[1:, :1200], alone)
+    assert (together[1:, :1200] - alone).abs().max() < 1e-5 * alone.abs().max()
 
 
 def test_gradient_of_a_batch_is_the_sum_over_its_rows(model64: WaveGrad2) -> None:

@@ -1,0 +1,139 @@
+"""The terminal's app: routes snapshots to the screen; `run_app` guards the process around it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from textual.app import App
+
+from dlpo_tui.bridge import Bridge
+from dlpo_tui.screens.question import Question
+from dlpo_tui.screens.run import RunScreen
+from dlpo_tui.sound import Sound, Speaker
+from dlpo_tui.theme import CALM, PAPER
+from engine.messages import Stop
+
+TICK_SECONDS = 0.1
+PATIENCE_SECONDS = 15.0
+"""How long a stopping session may still hold the process: a Stop acts between timesteps."""
+
+
+class DlpoApp(App[None]):
+    """Drains the bridge ten times a second; leaves when a stop that was asked for has come."""
+
+    TITLE = "dlpo-tui"
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        sound: Sound,
+        folder: Path | None = None,
+        log_path: Path | None = None,
+        outlives: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self.bridge, self.sound, self.clock = bridge, sound, clock
+        self.run_screen = RunScreen(bridge.send, sound, folder, log_path, outlives)
+        self._began = clock()
+        self._refused = 0
+
+    def on_mount(self) -> None:
+        self.register_theme(CALM)
+        self.register_theme(PAPER)
+        self.theme = CALM.name
+        self.push_screen(self.run_screen)
+        self.set_interval(TICK_SECONDS, self.tick)
+        self.call_after_refresh(self.tick)
+
+    def tick(self) -> None:
+        """Takes in what the session has done and shows it."""
+        if not self.run_screen.is_mounted:
+            return
+        self.bridge.drain()
+        now = self.bridge.now
+        for refusal in self.bridge.refusals[self._refused :]:
+            self.run_screen.refuse(refusal.sentence)
+        self._refused = len(self.bridge.refusals)
+        self.run_screen.show(now, self.clock() - self._began)
+        if now.ended is not None:
+            if isinstance(self.screen, Question):
+                self.screen.dismiss("keep")
+            if self.run_screen.asked == "stopping":
+                self.exit()
+
+    async def action_quit(self) -> None:
+        """Textual's own way out asks as well."""
+        if self.screen is self.run_screen:
+            self.run_screen.action_ask()
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C, where no text is selected, is a wish to quit."""
+        if self.screen is self.run_screen:
+            self.run_screen.action_ask()
+
+
+def run_app(
+    bridge: Bridge,
+    log_path: Path,
+    sound: Sound | None = None,
+    folder: Path | None = None,
+    outlives: bool = False,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> int:
+    """Shows a session until its user leaves; returns the process's exit code.
+
+    0: finished, stopped, or (`outlives`) left running. 1: the session or the app failed.
+    130: it had not stopped within `patience_seconds`. `bridge.now` holds the last snapshot.
+    """
+    sound = sound or Speaker()
+    with errors_into(log_path):
+        app = DlpoApp(bridge, sound, folder, log_path, outlives)
+        app.run()
+    sound.close()
+    bridge.drain()
+    if outlives and bridge.now.ended is None and not app.return_code:
+        return 0
+    if bridge.now.ended is None:
+        bridge.send(Stop())
+    ended = bridge.join(patience_seconds)
+    bridge.drain()
+    if app.return_code or (bridge.now.ended and bridge.now.ended.reason == "failed"):
+        return 1
+    return 0 if ended else 130
+
+
+@contextlib.contextmanager
+def errors_into(log_path: Path) -> Iterator[None]:
+    """Sends file descriptor 2, logging and warnings to a file; the screen keeps the terminal.
+
+    Textual draws through `sys.__stderr__`, and C libraries (ALSA, PortAudio) write to
+    descriptor 2: the two must part while the app runs.
+    """
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    terminal, original = os.dup(2), sys.__stderr__
+    handler = logging.FileHandler(log_path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.captureWarnings(True)
+    screen: TextIO = os.fdopen(os.dup(terminal), "w", encoding="utf-8")
+    sys.__stderr__ = screen  # type: ignore[misc]
+    with log_path.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        sys.__stderr__ = original  # type: ignore[misc]
+        screen.close()
+        logging.captureWarnings(False)
+        logging.getLogger().removeHandler(handler)
+        handler.close()

@@ -1,0 +1,115 @@
+"""The thread between engine and screen: events in, commands out; knows no widget.
+
+The screen's side (`drain`, `send`, `join`) runs in the main thread, the session in one of
+the bridge's own. Nothing here imports the engine's machinery: opening is the caller's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Protocol
+
+from engine.messages import (
+    Command,
+    CommandRefused,
+    Event,
+    SessionEnded,
+    Snapshot,
+    UpdateFinished,
+    advance,
+)
+
+log = logging.getLogger(__name__)
+
+
+class SessionLike(Protocol):
+    """What can be bridged: a session in this process, one behind a socket, or a journal."""
+
+    commands: SimpleQueue[Command]
+
+    def run(self) -> None:
+        """Works until it emits SessionEnded."""
+
+
+class Bridge:
+    """Runs a session in a daemon thread; folds its events into `now`."""
+
+    def __init__(self, open_session: Callable[[Callable[[Event], None]], SessionLike]) -> None:
+        """`open_session(emit)` may be slow (it loads models) and may raise."""
+        self.now = Snapshot()
+        self.refusals: list[CommandRefused] = []
+        """Those drained so far; a screen shows the sentence where the command was given."""
+        self._open_session = open_session
+        self._events: deque[Event] = deque()
+        self._session: SessionLike | None = None
+        self._early: list[Command] = []
+        self._lock = threading.Lock()
+        self._updates = 0
+        self._ended = False
+        # A daemon: a model that hangs while loading must not keep the process alive.
+        self._thread = threading.Thread(target=self._work, name="session", daemon=True)
+        self._thread.start()
+
+    def send(self, command: Command) -> None:
+        """Queues a command; before the session is open it waits here, in order."""
+        with self._lock:
+            if self._session is None:
+                self._early.append(command)
+            else:
+                self._session.commands.put(command)
+
+    def drain(self) -> bool:
+        """Folds what has arrived into `now`; True where anything had."""
+        now = self.now
+        while self._events:
+            event = self._events.popleft()
+            if isinstance(event, CommandRefused):
+                self.refusals.append(event)
+            now = advance(now, event)
+        changed = now is not self.now
+        self.now = now
+        return changed
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Waits for the session's thread; True where it has ended."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _emit(self, event: Event) -> None:
+        if isinstance(event, UpdateFinished):
+            self._updates = event.update
+        self._ended = self._ended or isinstance(event, SessionEnded)
+        self._events.append(event)
+
+    def _work(self) -> None:
+        try:
+            session = self._open_session(self._emit)
+            with self._lock:
+                self._session = session
+                for command in self._early:
+                    session.commands.put(command)
+                self._early.clear()
+            session.run()
+        # BaseException: a library that calls sys.exit must be told of, too.
+        except BaseException as error:
+            log.exception("the session failed")
+            self._fail(sentence(error))
+        else:
+            self._fail("the session's thread returned without saying why it ended")
+
+    def _fail(self, why: str) -> None:
+        if not self._ended:
+            self._emit(SessionEnded(self._updates, "failed", why))
+
+
+def sentence(error: BaseException) -> str:
+    """An exception in one line: its own words; its type's name where they need it."""
+    lines = str(error).strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    speaks_for_itself = isinstance(error, OSError | ValueError | RuntimeError)
+    return lines[0] if speaks_for_itself else f"{type(error).__name__}: {lines[0]}"

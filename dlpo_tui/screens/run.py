@@ -1,0 +1,249 @@
+"""The session's screen: turns keys into commands and a snapshot into panels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Container, Vertical
+from textual.screen import Screen
+
+from dlpo_tui.keys import Key, bindings, hints
+from dlpo_tui.screens.question import Answer, Question
+from dlpo_tui.screens.reading import Help, Log
+from dlpo_tui.sound import Sound
+from dlpo_tui.widgets.charts import ChartGrid
+from dlpo_tui.widgets.clips import ClipTable
+from dlpo_tui.widgets.head import Asked, RunHead
+from dlpo_tui.widgets.keybar import KeyBar
+from dlpo_tui.widgets.knobs import KnobPanel
+from dlpo_tui.widgets.log import LogTail
+from dlpo_tui.widgets.status import Status
+from dlpo_tui.widgets.waiting import Waiting
+from engine.messages import (
+    Command,
+    Evaluate,
+    Pause,
+    Resume,
+    SaveCheckpoint,
+    SetKnobs,
+    SingleUpdate,
+    Snapshot,
+    Stop,
+)
+
+TICKS_A_PAINT = 5
+"""Charts and table are redrawn at every fifth snapshot at most: at 2 Hz."""
+AFTER_THE_END = ("p", "x", "l", "?", "q")
+
+
+class RunScreen(Screen[None]):
+    """Shows what `show` is given; knows the bridge as a function that sends commands."""
+
+    CSS_PATH = "run.tcss"
+    AUTO_FOCUS = "#clips"
+    BINDINGS = bindings("session", "charts")
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (110, "-wide")]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [
+        (0, "-stub"),
+        (14, "-short"),
+        (22, "-normal"),
+        (32, "-tall"),
+        (48, "-towering"),
+    ]
+
+    def __init__(
+        self,
+        send: Callable[[Command], None],
+        sound: Sound,
+        folder: Path | None = None,
+        log_path: Path | None = None,
+        outlives: bool = False,
+    ) -> None:
+        """`folder`: the run's, where it is not where the session says."""
+        super().__init__()
+        self.send, self.sound, self.folder = send, sound, folder
+        self.log_path, self.outlives = log_path, outlives
+        self.now = Snapshot()
+        self.asked: Asked = ""
+        self._ticks = TICKS_A_PAINT
+        self._painted: Snapshot | None = None
+        self._wished: tuple[Path, str] | None = None
+        self._refused = 0
+
+    def compose(self) -> ComposeResult:
+        yield RunHead()
+        yield Status()
+        yield Waiting()
+        with Vertical(id="body"):
+            yield ChartGrid(id="charts")
+            with Container(id="lower"):
+                yield KnobPanel(id="knobs")
+                yield ClipTable(id="clips")
+            yield LogTail(id="log")
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self.query_one("#knobs").border_title = "knobs"
+        self.query_one("#log").border_title = "log"
+        self.query_one(Waiting).log_path = self.log_path
+        self.set_class(True, "-waiting")
+
+    # --- What is shown ---
+
+    def show(self, now: Snapshot, seconds: float = 0.0) -> None:
+        """Called ten times a second; what has not changed costs nothing."""
+        changed, self.now = now is not self.now, now
+        if (self.asked == "pausing" and now.paused) or (
+            self.asked == "resuming" and not now.paused
+        ):
+            self.asked, changed = "", True
+        self._ticks += 1
+        if now.started is None:
+            self.query_one(Waiting).show(now, seconds)
+        if changed:
+            self.set_class(now.started is None, "-waiting")
+            self.query_one(RunHead).show(now, self.asked)
+            self.query_one(Status).show(now)
+            self.query_one(KnobPanel).show(now)
+            self.query_one(LogTail).show(now)
+            self.show_keys()
+        if now is not self._painted and (self._ticks >= TICKS_A_PAINT or now.ended):
+            self._ticks, self._painted = 0, now
+            self.query_one(ChartGrid).show(now)
+            self.query_one(ClipTable).show(now)
+        self.show_sound()
+
+    def refuse(self, sentence: str) -> None:
+        """The session did not take a command."""
+        self.query_one(KnobPanel).refuse(sentence)
+
+    def show_sound(self) -> None:
+        if self._wished is None:
+            return
+        path, told = self._wished
+        sounds = self.sound.playing() == path
+        self.query_one(ClipTable).sound(told if sounds else "")
+        if not sounds:
+            self._wished = None
+            if excuse := self.sound.describe():
+                self.say(excuse)
+
+    def show_keys(self) -> None:
+        """The bar's keys: those of the focused panel before those of the session."""
+        knobs = self.query_one(KnobPanel)
+        if knobs.has_focus and knobs.typed is not None:
+            keys: list[Key] = hints("typing")
+        elif self.now.ended is not None:
+            keys = [key for key in hints("session") if key.shown in AFTER_THE_END]
+        else:
+            keys = hints("knobs", "session") if knobs.has_focus else hints("session")
+        self.query_one(KeyBar).show(keys, {"space": "resume"} if self.now.paused else {})
+
+    def say(self, sentence: str) -> None:
+        self.query_one(LogTail).say(sentence)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        self.show_keys()
+
+    def on_knob_panel_typing(self) -> None:
+        self.show_keys()
+
+    # --- Commands ---
+
+    def ask_for(self, command: Command, sentence: str) -> bool:
+        """Sends a command and says so; False, and why, where nobody would obey it."""
+        if self.now.ended is not None:
+            self.say("the session has ended")
+            return False
+        self.send(command)
+        self.say(sentence)
+        return True
+
+    def action_pause(self) -> None:
+        resumes = self.asked == "pausing" or (self.now.paused and self.asked != "resuming")
+        command: Command = Resume() if resumes else Pause()
+        if self.ask_for(command, "asked to go on" if resumes else "asked to pause"):
+            going_on: Asked = "resuming" if self.now.paused else ""
+            self.wait_for(going_on if resumes else "pausing")
+
+    def action_single(self) -> None:
+        self.ask_for(SingleUpdate(), "asked for one update")
+
+    def action_save(self) -> None:
+        self.ask_for(SaveCheckpoint("by hand"), "asked for a snapshot after this update")
+
+    def action_evaluate(self) -> None:
+        self.ask_for(Evaluate(), "asked for an evaluation after this update")
+
+    def on_knob_panel_turned(self, event: KnobPanel.Turned) -> None:
+        told = ", ".join(f"{name} = {value:g}" for name, value in event.changes.items())
+        self.ask_for(SetKnobs(event.changes), f"asked for {told} from the next update on")
+
+    def wait_for(self, asked: Asked) -> None:
+        self.asked = asked
+        self.query_one(RunHead).show(self.now, asked)
+
+    # --- Clips ---
+
+    def action_play(self) -> None:
+        clip = self.query_one(ClipTable).selected
+        folder = self.folder or Path(self.now.started.folder if self.now.started else ".")
+        if clip is None:
+            self.say("there is no clip yet")
+        elif not clip.path:
+            self.say("this clip was not written to disk")
+        else:
+            self._wished = (folder / clip.path, clip.path)
+            self.sound.play(folder / clip.path)
+            self.show_sound()
+
+    def on_clip_table_played(self) -> None:
+        self.action_play()
+
+    def action_silence(self) -> None:
+        self.sound.stop()
+        self.show_sound()
+
+    # --- Panels ---
+
+    def action_knob(self, name: str) -> None:
+        knobs = self.query_one(KnobPanel)
+        knobs.focus()
+        knobs.choose(name)
+
+    def action_page(self, by: int) -> None:
+        self.query_one(ChartGrid).turn_page(by)
+
+    def action_zoom(self) -> None:
+        self.query_one(ChartGrid).zoom()
+
+    def action_window(self) -> None:
+        self.query_one(ChartGrid).turn_window()
+
+    def action_help(self) -> None:
+        self.app.push_screen(Help())
+
+    def action_log(self) -> None:
+        self.app.push_screen(Log(self.now.log))
+
+    # --- The end ---
+
+    def action_ask(self) -> None:
+        """Leaves at once where nothing runs, or where a stop was asked for already."""
+        if self.now.started is None or self.now.ended or self.asked == "stopping":
+            self.app.exit()
+        else:
+            self.app.push_screen(Question(self.now.update, self.outlives), self.answered)
+
+    def answered(self, answer: Answer | None) -> None:
+        if answer == "leave":
+            self.app.exit()
+        elif answer in ("save", "stop"):
+            if answer == "save":
+                self.send(SaveCheckpoint("on quitting"))
+            if self.ask_for(Stop(), "stopping; q again leaves at once"):
+                self.wait_for("stopping")

@@ -1,0 +1,163 @@
+"""Hearing a clip: one worker thread, one device; without a device, a sentence instead."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Protocol
+
+log = logging.getLogger(__name__)
+
+TAIL_SECONDS = 0.2
+"""Silence after a clip: closing a device throws away the last 50-60 ms that it was given."""
+BLOCK_SECONDS = 0.05
+"""How soon a stop is heard."""
+
+
+class Sound(Protocol):
+    """What the screen needs of a player; every method returns at once."""
+
+    def play(self, path: Path, start: float = 0.0) -> None:
+        """Plays an audio file from `start` seconds on, in place of what sounds now."""
+
+    def stop(self) -> None:
+        """Silence."""
+
+    def playing(self) -> Path | None:
+        """The file that sounds, or is about to."""
+
+    def describe(self) -> str:
+        """What a person should know about the last wish; empty where it simply plays."""
+
+    def close(self) -> None:
+        """Silence, and the device given back."""
+
+
+class Silent:
+    """Plays nothing and says where the file lies."""
+
+    def __init__(self, why: str = "no sound") -> None:
+        self._why, self._said = why, ""
+
+    def play(self, path: Path, start: float = 0.0) -> None:
+        self._said = f"{self._why}: the clip is at {path}"
+
+    def stop(self) -> None:
+        self._said = ""
+
+    def playing(self) -> Path | None:
+        return None
+
+    def describe(self) -> str:
+        return self._said
+
+    def close(self) -> None:
+        pass
+
+
+class Speaker:
+    """The default output device, opened for each clip in a thread of its own.
+
+    A wish is numbered: the worker leaves a clip as soon as a newer wish exists, so neither
+    a stop nor another clip ever waits for the device.
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._remote = bool(environment.get("SSH_CONNECTION"))
+        self._wishes: SimpleQueue[tuple[int, Path, float] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._newest = 0
+        self._path: Path | None = None
+        self._said = ""
+        self._stale = False
+        self._thread: threading.Thread | None = None
+        self._idle = threading.Event()
+        self._idle.set()
+
+    def play(self, path: Path, start: float = 0.0) -> None:
+        with self._lock:
+            self._newest += 1
+            self._path, self._said = path, ""
+            self._idle.clear()
+            self._wishes.put((self._newest, path, start))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="sound", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        with self._lock:
+            self._newest += 1
+            self._path, self._said = None, ""
+
+    def playing(self) -> Path | None:
+        return self._path
+
+    def describe(self) -> str:
+        return self._said
+
+    def close(self) -> None:
+        self.stop()
+        self._wishes.put(None)
+        if self._thread is not None:
+            self._thread.join(2.0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until every wish is played or given up; True where that is so."""
+        return self._idle.wait(timeout)
+
+    def _work(self) -> None:
+        while (wish := self._wishes.get()) is not None:
+            number, path, start = wish
+            said = ""
+            try:
+                self._sound(number, path, start)
+            except Exception as error:
+                # Whatever a driver raises, training goes on without sound.
+                log.warning("no sound: %r", error)
+                said = self._excuse(error, path)
+                self._stale = "sounddevice" in sys.modules
+            with self._lock:
+                if number == self._newest:
+                    self._path, self._said = None, said
+                if self._wishes.empty():
+                    self._idle.set()
+
+    def _sound(self, number: int, path: Path, start: float) -> None:
+        if number != self._newest:
+            return
+        import soundfile
+
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        # After the file is read: a file that is missing should be told of as such.
+        import numpy
+        import sounddevice
+
+        if self._stale:
+            # PortAudio lists the devices once; after a failure they are listed again.
+            sounddevice._terminate()
+            sounddevice._initialize()
+            self._stale = False
+        tail = numpy.zeros((round(TAIL_SECONDS * rate), samples.shape[1]), dtype="float32")
+        samples = numpy.concatenate([samples[round(start * rate) :], tail])
+        block = max(round(BLOCK_SECONDS * rate), 1)
+        with sounddevice.OutputStream(
+            samplerate=rate, channels=samples.shape[1], dtype="float32"
+        ) as out:
+            for at in range(0, len(samples), block):
+                if number != self._newest:
+                    out.abort()
+                    return
+                out.write(samples[at : at + block])
+
+    def _excuse(self, error: Exception, path: Path) -> str:
+        if isinstance(error, FileNotFoundError) or not path.exists():
+            return f"there is no file at {path}"
+        where = " over SSH" if self._remote else ""
+        kinds = {"OSError": "no sound library (PortAudio)", "PortAudioError": "no sound device"}
+        why = kinds.get(type(error).__name__, f"no sound ({type(error).__name__})")
+        return f"{why}{where}: the clip is at {path}"

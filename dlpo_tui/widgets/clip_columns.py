@@ -1,0 +1,65 @@
+"""Which columns the table of clips has at a width, and what stands in them; draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from dlpo_tui import formats
+from engine.messages import Clip, Column, SessionStarted
+
+LEAST_PROMPT = 16
+"""Cells that the prompt keeps before any other column may appear."""
+GAP = 2
+LONGEST_NAME = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A column of the table."""
+
+    name: str
+    width: int
+    read: Callable[[Clip], str]
+    right: bool = True
+    """Numbers stand flush right, so that their points align."""
+
+
+def fitting(started: SessionStarted | None, width: int) -> list[Cell]:
+    """As many columns as fit, in reading order; the prompt takes what is left over."""
+    scores = [*started.rewards, *started.judges] if started else []
+    update = Cell("update", 6, lambda clip: str(clip.update))
+    reward = Cell("reward", 7, lambda clip: formats.score(clip.reward, 3))
+    advantage = Cell("advantage", 9, lambda clip: signed(clip.advantage))
+    seconds = Cell("seconds", 7, lambda clip: formats.score(clip.seconds, 1))
+    speaker = Cell("speaker", 10, lambda clip: formats.plain(clip.speaker), right=False)
+    judged = [score_cell(column) for column in scores]
+
+    room = width - update.width - GAP - LEAST_PROMPT
+    kept: list[Cell] = []
+    # The most telling first: what does not fit any more is left out, and all after it.
+    for cell in (reward, advantage, *judged, seconds, speaker):
+        room -= cell.width + GAP
+        if room < 0:
+            room += cell.width + GAP
+            break
+        kept.append(cell)
+    prompt = Cell("prompt", LEAST_PROMPT + room, lambda c: formats.plain(c.prompt), right=False)
+    order = (update, prompt, speaker, seconds, reward, *judged, advantage)
+    return [cell for cell in order if cell in kept or cell in (update, prompt)]
+
+
+def score_cell(column: Column) -> Cell:
+    name = formats.shortened(formats.plain(column.name), LONGEST_NAME)
+    decimals = formats.column_decimals(column)
+    return Cell(name, max(len(name), 6), partial(told, name=column.name, decimals=decimals))
+
+
+def told(clip: Clip, name: str, decimals: int) -> str:
+    return formats.score(clip.scores.get(name), decimals)
+
+
+def signed(value: float | None) -> str:
+    """An advantage with its sign, which is what matters."""
+    return formats.MISSING if value is None else f"{value:+.2f}"

@@ -1,0 +1,67 @@
+"""The first line: which run this is, and whether it runs."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import ClassVar, Literal, TypeAlias
+
+from rich.text import Text
+
+from dlpo_tui import formats
+from dlpo_tui.widgets.lines import Lines
+from engine.messages import Snapshot
+
+Asked: TypeAlias = Literal["", "pausing", "resuming", "stopping"]
+"""What the user has asked for and the session has not done yet."""
+
+
+class RunHead(Lines):
+    """Name · algorithm · voice · device · precision, and a badge."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"ink--{part}" for part in ("name", "label", "calm", "waiting", "failed", "alarm")
+    }
+
+    now = Snapshot()
+    asked: Asked = ""
+
+    def show(self, now: Snapshot, asked: Asked) -> None:
+        self.now, self.asked = now, asked
+        self.refresh()
+
+    def line(self, y: int, width: int) -> Text:
+        started = self.now.started
+        if started is None:
+            left = Text("dlpo-tui", self.ink("name"))
+        else:
+            facts = (
+                started.algorithm,
+                PurePath(formats.plain(started.voice)).name,
+                started.device,
+                started.precision,
+            )
+            told = " · ".join(formats.shortened(fact, 32) for fact in facts if fact)
+            left = Text.assemble(
+                (formats.plain(started.run), self.ink("name")), (f"  {told}", self.ink("label"))
+            )
+        return formats.spread(left, self.badges(), width)
+
+    def badges(self) -> Text:
+        alarms = [mark.update for mark in self.now.marks if mark.kind == "alarm"]
+        alarm = Text(f"! alarm at {alarms[-1]}", self.ink("alarm")) if alarms else Text()
+        word, part = badge(self.now, self.asked)
+        if not word:
+            return alarm
+        gap = "  " if alarm.cell_len else ""
+        return Text.assemble(alarm, gap, (f" {word} ", self.ink(part)))
+
+
+def badge(now: Snapshot, asked: Asked) -> tuple[str, str]:
+    """The word in the corner and its ink; no word while the session simply runs."""
+    if now.ended is not None:
+        return now.ended.reason.upper(), "failed" if now.ended.reason == "failed" else "calm"
+    if asked == "stopping":
+        return "STOPPING …", "waiting"
+    if now.paused:
+        return ("RESUMING …" if asked == "resuming" else "PAUSED"), "waiting"
+    return ("PAUSING …", "waiting") if asked == "pausing" else ("", "")

@@ -1,0 +1,163 @@
+"""From numbers to cells: bounds, ticks, braille lines and bands; knows no widget, no colour.
+
+A cell holds 2 x 4 braille dots. A line costs one pass over its points and one over the
+columns, however many points there are: each dot column keeps its lowest and highest value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Value: TypeAlias = float | None
+Runs: TypeAlias = list[tuple[int, int] | None]
+"""By dot column: the topmost and the lowest dot that a line covers."""
+
+BRAILLE = 0x2800
+DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+"""Bits of a braille character by dot column and dot row."""
+EIGHTHS = " ▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One curve: ascending x, and y with gaps where a value is None or not finite."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[Value]
+    low: Sequence[Value] = ()
+    """The band's lower edge, one a point; empty: no band."""
+    high: Sequence[Value] = ()
+    axis: Literal["left", "right"] = "left"
+    shape: Literal["line", "dashes", "points", "joined"] = "line"
+    """joined: points and a line through them."""
+    told: str = ""
+    """The latest value, for the title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    low: float
+    high: float
+
+    def share(self, value: float) -> float:
+        """0 at `low`, 1 at `high`."""
+        return (value - self.low) / (self.high - self.low)
+
+
+def finite(values: Iterable[Value]) -> list[float]:
+    return [v for v in values if v is not None and math.isfinite(v)]
+
+
+def value_span(
+    series: Iterable[Series], least: float | None = None, most: float | None = None
+) -> Span | None:
+    """What a value axis must cover, with some air, never past `least` and `most`; None if empty."""
+    values = [v for s in series for v in (*finite(s.y), *finite(s.low), *finite(s.high))]
+    if not values:
+        return None
+    low, high = min(values), max(values)
+    air = (high - low) * 0.06
+    if air <= abs(high) * 1e-9:
+        air = abs(high) * 0.1 or 1.0
+    # A limit that the data themselves pass is no limit: showing them comes first.
+    floor = low - air if least is None or low < least else max(low - air, least)
+    ceiling = high + air if most is None or high > most else min(high + air, most)
+    if floor >= ceiling:
+        return Span(low - air, high + air)
+    return Span(floor, ceiling)
+
+
+def ticks(span: Span, most: int) -> tuple[list[float], int]:
+    """At most `most` round values within the span, and the decimals that tell them apart."""
+    rough = (span.high - span.low) / max(most, 1)
+    size = 10.0 ** math.floor(math.log10(rough))
+    for factor in (1.0, 2.0, 2.5, 5.0, 10.0, 20.0, 25.0, 50.0):
+        step = factor * size
+        first = math.ceil(span.low / step - 1e-9)
+        count = math.floor(span.high / step + 1e-9) - first + 1
+        if 0 < count <= most:
+            break
+    decimals = 0
+    while decimals < 9 and abs(step - round(step, decimals)) > step * 1e-6:
+        decimals += 1
+    # + 0.0 turns a negative zero into zero.
+    return [(first + i) * step + 0.0 for i in range(max(count, 0))][:most], decimals
+
+
+def tick_texts(values: Sequence[float], decimals: int) -> list[str]:
+    """One notation for all, so that they align."""
+    largest = max((abs(v) for v in values), default=0.0)
+    if largest >= 1e5 or decimals > 4:
+        return [f"{v:.1e}".replace("e-0", "e-").replace("e+0", "e+") for v in values]
+    return [f"{v:.{decimals}f}" for v in values]
+
+
+def columns(
+    xs: Sequence[float], ys: Sequence[Value], across: Span, up: Span, width: int, height: int
+) -> tuple[Runs, list[tuple[int, int]]]:
+    """A line on a grid of width x height dots: its runs, and its points without a neighbour."""
+    runs: Runs = [None] * width
+    alone: list[tuple[int, int]] = []
+    scale_x, scale_y = (width - 1) / (across.high - across.low), (height - 1) / (up.high - up.low)
+    previous: tuple[float, float] | None = None
+    neighbours = 0
+    for x, y in zip(xs, ys, strict=True):
+        if y is None or not math.isfinite(y):
+            if previous is not None and neighbours == 1:
+                alone.append((round(previous[0]), round(previous[1])))
+            previous, neighbours = None, 0
+            continue
+        point = ((x - across.low) * scale_x, (up.high - y) * scale_y)
+        if previous is not None:
+            connect(runs, previous, point, height)
+        previous, neighbours = point, neighbours + 1
+    if previous is not None and neighbours == 1:
+        alone.append((round(previous[0]), round(previous[1])))
+    return runs, alone
+
+
+def connect(runs: Runs, a: tuple[float, float], b: tuple[float, float], height: int) -> None:
+    """Widens the runs of the columns between two points by the line that joins them."""
+    first, last = max(round(a[0]), 0), min(round(b[0]), len(runs) - 1)
+    slope = (b[1] - a[1]) / (b[0] - a[0]) if b[0] - a[0] > 1e-9 else 0.0
+    for column in range(first, last + 1):
+        # Each column takes the stretch of line within half a dot of it.
+        ya = a[1] + slope * (max(column - 0.5, a[0]) - a[0])
+        yb = a[1] + slope * (min(column + 0.5, b[0]) - a[0]) if slope else b[1]
+        top = min(max(round(min(ya, yb)), 0), height - 1)
+        low = min(max(round(max(ya, yb)), 0), height - 1)
+        run = runs[column]
+        runs[column] = (top, low) if run is None else (min(run[0], top), max(run[1], low))
+
+
+def braille(runs: Runs, height: int, dashed: bool = False) -> dict[tuple[int, int], int]:
+    """The runs as braille bits by (row, column) of cells."""
+    cells: dict[tuple[int, int], int] = {}
+    for column, run in enumerate(runs):
+        if run is None or (dashed and column % 4 > 1):
+            continue
+        bits = DOTS[column % 2]
+        for dot in range(run[0], min(run[1], height - 1) + 1):
+            key = (dot // 4, column // 2)
+            cells[key] = cells.get(key, 0) | bits[dot % 4]
+    return cells
+
+
+def band(
+    series: Series, across: Span, up: Span, width: int, height: int
+) -> list[tuple[float, float] | None]:
+    """By cell column: the band's upper and lower edge in rows from the top; None outside."""
+    edges: list[tuple[float, float] | None] = [None] * width
+    if not series.low:
+        return edges
+    # Half a cell finer than drawn, so that an edge falls where its line does.
+    highs, _ = columns(series.x, series.high, across, up, width, height * 8)
+    lows, _ = columns(series.x, series.low, across, up, width, height * 8)
+    for column, (high, low) in enumerate(zip(highs, lows, strict=True)):
+        if high is not None and low is not None:
+            edges[column] = (sum(high) / 16, sum(low) / 16 + 1 / 8)
+    return edges

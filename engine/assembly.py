@@ -1,0 +1,189 @@
+"""From a profile to the parts of a session: voice, prompts, rewards, judges.
+
+Where something a profile names is not there and the profile names a stand-in, the stand-in
+is taken and a sentence says so; where it names none, that is an error. Never silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from engine import checkpoint
+from engine.checkpoint import CheckpointError, Voice
+from engine.data import CorpusError, PreparedCorpus, read_prompts
+from engine.profile import Profile, ProfileError
+from engine.rewards import registry
+from engine.rewards.base import ScoreModel
+from engine.synthesis import Utterance, utter
+from engine.types import Conditioning
+
+VOICES = Path(__file__).parent / "voices"
+BUNDLED_PROMPTS = {"bundled": "prompts", "ljspeech": "ljspeech"}
+"""Names a profile may use instead of a file -> stem of the lists in the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Recorded speech of a prompt, with the conditioning of its own alignment."""
+
+    wave: Tensor
+    """(S,)"""
+    cond: Tensor
+    """(C, S / 300)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    voice: Voice
+    rewards: tuple[ScoreModel, ...]
+    weights: Mapping[str, float]
+    """Score column -> weight in the reward."""
+    judges: tuple[ScoreModel, ...]
+    prompts: tuple[Utterance, ...]
+    recordings: Mapping[str, Recording]
+    """By sentence; empty unless the penalty is taken on recorded speech."""
+    held_out: tuple[Utterance, ...]
+    notices: tuple[str, ...]
+
+
+def assemble(profile: Profile, device: torch.device) -> Parts:
+    """Loads what the profile names; ProfileError or CheckpointError, one sentence."""
+    notices: list[str] = []
+    voice = load_voice(profile, device, notices)
+    speaker = voice.speaker(profile.voice.speaker)
+    weights = choose_rewards(profile, notices)
+    judges = profile.judges.models
+    try:
+        registry.check_disjoint(weights, judges)
+        rewards = load_models(weights, device)
+        judging = load_models(judges, device)
+    except ValueError as error:
+        raise ProfileError(str(error)) from None
+
+    def say(texts: Sequence[str]) -> list[Utterance]:
+        return utter(voice.model, texts, speaker, profile.voice.pace)
+
+    rate = voice.card.config.sample_rate
+    recordings: dict[str, Recording] = {}
+    if profile.train.penalty_source == "data":
+        corpus = PreparedCorpus.open(Path(profile.prompts.corpus))
+        recordings = record(voice, corpus, profile.prompts.max_seconds, speaker)
+        train = say(list(recordings))
+    else:
+        texts = prompt_texts(profile.prompts.train, 0, profile.prompts.fallback, notices)
+        train = short(say(texts), profile.prompts.max_seconds, rate)
+    texts = prompt_texts(profile.prompts.evaluation, 1, profile.prompts.fallback, notices)
+    held_out = short(say(texts), profile.prompts.max_seconds, rate)
+    trained = {u.text for u in train}
+    unseen = [u for u in held_out if u.text not in trained][: profile.evaluation.prompts]
+    if not unseen:
+        raise ProfileError("every prompt of prompts.evaluation is in prompts.train as well")
+    return Parts(
+        voice, rewards, weights, judging, tuple(train), recordings, tuple(unseen), tuple(notices)
+    )
+
+
+def load_voice(profile: Profile, device: torch.device, notices: list[str]) -> Voice:
+    spec = profile.voice
+    wanted = spec.checkpoint
+    if wanted != "bundled" and not Path(wanted).is_file() and spec.fallback:
+        notices.append(f"{wanted} is not there: {spec.fallback} voice stands in")
+        wanted = spec.fallback
+    return checkpoint.load(wanted, device)
+
+
+def choose_rewards(profile: Profile, notices: list[str]) -> Mapping[str, float]:
+    """The reward's columns, or the stand-in's where one of their models cannot be had."""
+    spec = profile.reward
+    missing = [why for name in spec.models if (why := registry.missing(name))]
+    if not missing:
+        return spec.models
+    if not spec.fallback:
+        raise ProfileError(f"reward.models: {missing[0]}")
+    stand_in = ", ".join(spec.fallback)
+    notices.append(f"{missing[0]}: {stand_in} stands in as the reward, and is another score")
+    return spec.fallback
+
+
+def load_models(names: Iterable[str], device: torch.device) -> tuple[ScoreModel, ...]:
+    """The score models behind columns or models of these names, each once, in order."""
+    models = dict.fromkeys(registry.model_of(name) for name in names)
+    return tuple(registry.load(name, device) for name in models)
+
+
+def prompt_texts(source: str, half: int, fallback: str, notices: list[str]) -> tuple[str, ...]:
+    """The sentences of a bundled list, a text file, a metadata.csv, or a prepared corpus.
+
+    `half` is 0 for training and 1 for held-out sentences, where a source has both.
+    """
+    if source in BUNDLED_PROMPTS:
+        stem = BUNDLED_PROMPTS[source]
+        return read_prompts(VOICES / f"{stem}-{('train', 'evaluation')[half]}.txt")
+    path = Path(source)
+    if not path.exists():
+        if not fallback:
+            known = ", ".join(BUNDLED_PROMPTS)
+            raise ProfileError(f"there are no prompts {source}; name a file, or one of: {known}")
+        notices.append(f"{source} is not there: the bundled {fallback} prompts stand in")
+        return prompt_texts(fallback, half, "", notices)
+    try:
+        if path.is_dir():
+            corpus = PreparedCorpus.open(path)
+            clips = corpus.held_out if half else corpus.training
+            return tuple(dict.fromkeys(clip.text for clip in clips))
+        if path.name == "metadata.csv":
+            return metadata_texts(path, half)
+        return read_prompts(path)
+    except CorpusError as error:
+        raise ProfileError(str(error)) from None
+
+
+def metadata_texts(path: Path, half: int) -> tuple[str, ...]:
+    """LJSpeech's normalised texts; every 50th is held out."""
+    rows = [line.split("|") for line in path.read_text(encoding="utf-8").splitlines() if line]
+    texts = list(dict.fromkeys(row[-1] for row in rows if len(row) > 1))
+    return tuple(text for i, text in enumerate(texts) if (i % 50 == 0) == bool(half))
+
+
+def short(utterances: list[Utterance], longest: float, rate: int) -> list[Utterance]:
+    """Leaves out what takes longer than `longest` seconds; ProfileError where nothing is left."""
+    kept = [u for u in utterances if u.seconds(rate) <= longest]
+    if not kept:
+        least = min(u.seconds(rate) for u in utterances)
+        raise ProfileError(
+            f"no prompt is shorter than prompts.max_seconds = {longest:g} s; "
+            f"the shortest takes {least:.1f} s"
+        )
+    return kept
+
+
+def record(
+    voice: Voice, corpus: PreparedCorpus, longest: float, speaker: int
+) -> dict[str, Recording]:
+    """Recorded speech by sentence, conditioned on its own phones and durations."""
+    recordings: dict[str, Recording] = {}
+    device = next(voice.model.parameters()).device
+    for clip in corpus.training:
+        if clip.text in recordings or clip.seconds > longest:
+            continue
+        count = torch.tensor([len(clip.ids)], device=device)
+        conditioning: Conditioning = voice.model.condition_on(
+            torch.tensor([clip.ids], device=device),
+            count,
+            torch.tensor([speaker], device=device),
+            torch.tensor([clip.frames], device=device),
+        )
+        recordings[clip.text] = Recording(corpus.wave(clip), conditioning.cond[0])
+    if not recordings:
+        raise ProfileError(
+            f"prompts.corpus has no clip of at most prompts.max_seconds = {longest:g} s"
+        )
+    return recordings
+
+
+__all__ = ["CheckpointError", "Parts", "Recording", "assemble"]
