@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
 
 from textual.app import App
 
@@ -17,7 +15,7 @@ from dlpo_tui.bridge import Bridge
 from dlpo_tui.screens.question import Question
 from dlpo_tui.screens.run import RunScreen
 from dlpo_tui.sound import Sound, Speaker
-from dlpo_tui.theme import CALM, PAPER
+from dlpo_tui.theme import CALM, EXTRA, PAPER
 from engine.messages import Stop
 
 TICK_SECONDS = 0.1
@@ -44,11 +42,15 @@ class DlpoApp(App[None]):
         self.run_screen = RunScreen(bridge.send, sound, folder, log_path, outlives)
         self._began = clock()
         self._refused = 0
-
-    def on_mount(self) -> None:
         self.register_theme(CALM)
         self.register_theme(PAPER)
         self.theme = CALM.name
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Colours of ours for the themes that do not name them."""
+        return EXTRA
+
+    def on_mount(self) -> None:
         self.push_screen(self.run_screen)
         self.set_interval(TICK_SECONDS, self.tick)
         self.call_after_refresh(self.tick)
@@ -82,18 +84,19 @@ class DlpoApp(App[None]):
 
 def run_app(
     bridge: Bridge,
-    log_path: Path,
+    folder: Path,
     sound: Sound | None = None,
-    folder: Path | None = None,
     outlives: bool = False,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> int:
-    """Shows a session until its user leaves; returns the process's exit code.
+    """Shows the session of the run in `folder` until its user leaves; returns the exit code.
 
     0: finished, stopped, or (`outlives`) left running. 1: the session or the app failed.
     130: it had not stopped within `patience_seconds`. `bridge.now` holds the last snapshot.
+    What C libraries print goes to the folder's session.log.
     """
     sound = sound or Speaker()
+    log_path = folder / "session.log"
     with errors_into(log_path):
         app = DlpoApp(bridge, sound, folder, log_path, outlives)
         app.run()
@@ -112,28 +115,21 @@ def run_app(
 
 @contextlib.contextmanager
 def errors_into(log_path: Path) -> Iterator[None]:
-    """Sends file descriptor 2, logging and warnings to a file; the screen keeps the terminal.
+    """Sends file descriptor 2 to a file while Textual keeps the terminal.
 
     Textual draws through `sys.__stderr__`, and C libraries (ALSA, PortAudio) write to
     descriptor 2: the two must part while the app runs.
     """
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    terminal, original = os.dup(2), sys.__stderr__
-    handler = logging.FileHandler(log_path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
-    logging.captureWarnings(True)
-    screen: TextIO = os.fdopen(os.dup(terminal), "w", encoding="utf-8")
-    sys.__stderr__ = screen  # type: ignore[misc]
+    original, terminal = sys.__stderr__, os.dup(2)
+    screen = os.fdopen(os.dup(terminal), "w", encoding="utf-8")
     with log_path.open("ab") as file:
         os.dup2(file.fileno(), 2)
+    sys.__stderr__ = screen  # type: ignore[misc]
     try:
         yield
     finally:
+        sys.__stderr__ = original  # type: ignore[misc]
         os.dup2(terminal, 2)
         os.close(terminal)
-        sys.__stderr__ = original  # type: ignore[misc]
         screen.close()
-        logging.captureWarnings(False)
-        logging.getLogger().removeHandler(handler)
-        handler.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 Place: TypeAlias = Literal["session", "charts", "clips", "knobs", "typing", "quit", "reading"]
 
@@ -63,7 +63,7 @@ KEYS: tuple[Key, ...] = (
 )
 
 
-def bindings(*places: Place) -> list[Binding]:
+def bindings(*places: Place) -> list[BindingType]:
     """Textual's bindings of some places; the key bar draws the labels, not Textual's footer."""
     return [
         Binding(key.keys, key.action, key.label or key.help, show=False)

@@ -6,10 +6,10 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
 log = logging.getLogger(__name__)
 
@@ -134,30 +134,53 @@ class Speaker:
 
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
         # After the file is read: a file that is missing should be told of as such.
-        import numpy
-        import sounddevice
-
         if self._stale:
-            # PortAudio lists the devices once; after a failure they are listed again.
-            sounddevice._terminate()
-            sounddevice._initialize()
+            relist_devices()
             self._stale = False
-        tail = numpy.zeros((round(TAIL_SECONDS * rate), samples.shape[1]), dtype="float32")
-        samples = numpy.concatenate([samples[round(start * rate) :], tail])
-        block = max(round(BLOCK_SECONDS * rate), 1)
-        with sounddevice.OutputStream(
-            samplerate=rate, channels=samples.shape[1], dtype="float32"
-        ) as out:
-            for at in range(0, len(samples), block):
-                if number != self._newest:
-                    out.abort()
-                    return
-                out.write(samples[at : at + block])
+        sound(samples[round(start * rate) :], rate, lambda: number == self._newest)
 
     def _excuse(self, error: Exception, path: Path) -> str:
         if isinstance(error, FileNotFoundError) or not path.exists():
             return f"there is no file at {path}"
         where = " over SSH" if self._remote else ""
-        kinds = {"OSError": "no sound library (PortAudio)", "PortAudioError": "no sound device"}
-        why = kinds.get(type(error).__name__, f"no sound ({type(error).__name__})")
-        return f"{why}{where}: the clip is at {path}"
+        return f"{excuse(error)}{where}: the clip is at {path}"
+
+
+def sound(samples: Any, rate: int, wanted: Callable[[], bool]) -> None:
+    """Plays (frames,) or (frames, channels) at `rate` hz until done, or not wanted any more."""
+    import numpy
+    import sounddevice
+
+    frames = numpy.asarray(samples, dtype="float32")
+    frames = frames.reshape(len(frames), -1)
+    tail = numpy.zeros((round(TAIL_SECONDS * rate), frames.shape[1]), dtype="float32")
+    frames = numpy.concatenate([frames, tail])
+    block = max(round(BLOCK_SECONDS * rate), 1)
+    with sounddevice.OutputStream(rate, channels=frames.shape[1], dtype="float32") as device:
+        for at in range(0, len(frames), block):
+            if not wanted():
+                device.abort()
+                return
+            device.write(frames[at : at + block])
+
+
+def relist_devices() -> None:
+    """PortAudio lists the devices once; one that has come or gone since needs this."""
+    import sounddevice
+
+    sounddevice._terminate()
+    sounddevice._initialize()
+
+
+def play_and_wait(samples: Any, rate: int) -> None:
+    """Plays (frames,) at `rate` hz to its end; OSError, one sentence, where nothing can sound."""
+    try:
+        sound(samples, rate, lambda: True)
+    except Exception as error:
+        raise OSError(f"{excuse(error)}: save the clip to a file instead") from error
+
+
+def excuse(error: Exception) -> str:
+    """Why nothing sounds, in a few words."""
+    kinds = {"OSError": "no sound library (PortAudio)", "PortAudioError": "no sound device"}
+    return kinds.get(type(error).__name__, f"no sound ({type(error).__name__})")

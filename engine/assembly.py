@@ -11,30 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from engine import checkpoint
-from engine.checkpoint import CheckpointError, Voice
+from engine.checkpoint import Voice
 from engine.data import CorpusError, PreparedCorpus, read_prompts
 from engine.profile import Profile, ProfileError
+from engine.recorded import Recording, record
 from engine.rewards import registry
 from engine.rewards.base import ScoreModel
 from engine.synthesis import Utterance, utter
-from engine.types import Conditioning
 
 VOICES = Path(__file__).parent / "voices"
 BUNDLED_PROMPTS = {"bundled": "prompts", "ljspeech": "ljspeech"}
 """Names a profile may use instead of a file -> stem of the lists in the package."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """Recorded speech of a prompt, with the conditioning of its own alignment."""
-
-    wave: Tensor
-    """(S,)"""
-    cond: Tensor
-    """(C, S / 300)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,30 +149,3 @@ def short(utterances: list[Utterance], longest: float, rate: int) -> list[Uttera
             f"the shortest takes {least:.1f} s"
         )
     return kept
-
-
-def record(
-    voice: Voice, corpus: PreparedCorpus, longest: float, speaker: int
-) -> dict[str, Recording]:
-    """Recorded speech by sentence, conditioned on its own phones and durations."""
-    recordings: dict[str, Recording] = {}
-    device = next(voice.model.parameters()).device
-    for clip in corpus.training:
-        if clip.text in recordings or clip.seconds > longest:
-            continue
-        count = torch.tensor([len(clip.ids)], device=device)
-        conditioning: Conditioning = voice.model.condition_on(
-            torch.tensor([clip.ids], device=device),
-            count,
-            torch.tensor([speaker], device=device),
-            torch.tensor([clip.frames], device=device),
-        )
-        recordings[clip.text] = Recording(corpus.wave(clip), conditioning.cond[0])
-    if not recordings:
-        raise ProfileError(
-            f"prompts.corpus has no clip of at most prompts.max_seconds = {longest:g} s"
-        )
-    return recordings
-
-
-__all__ = ["CheckpointError", "Parts", "Recording", "assemble"]

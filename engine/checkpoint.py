@@ -88,7 +88,8 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Voice:
     """
     source = Path(BUNDLED if str(path) == "bundled" else path)
     card, tensors = read(source)
-    model = WaveGrad2(card.config)
+    with torch.device("meta"):  # every weight comes from the file: no random start is computed
+        model = WaveGrad2(card.config)
     own = model.state_dict()
     for key, value in own.items():
         if key not in tensors:
@@ -98,7 +99,7 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Voice:
             raise CheckpointError(f"{source}: {key} has shape {found}, its config says {wanted}")
     if unknown := sorted(set(tensors) - set(own)):
         raise CheckpointError(f"{source} has a weight {unknown[0]} that its config does not know")
-    model.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})
+    model.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()}, assign=True)
     shown = "bundled" if source == BUNDLED else str(path)
     return Voice(model.eval().to(device), card, shown)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,9 +14,8 @@ from queue import SimpleQueue
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from engine import audio, checkpoint
+from engine import checkpoint, clips
 from engine import messages as m
 from engine.assembly import Parts, assemble
 from engine.checkpoint import with_about
@@ -27,6 +25,7 @@ from engine.diffusion.schedule import build, trainable
 from engine.evaluation import Evaluation, evaluate, fooled, interval
 from engine.journal import Journal
 from engine.profile import Profile, ProfileError
+from engine.recorded import windows
 from engine.rewards.base import Scores, reward, score_clips
 from engine.rl.advantages import PromptStatistics, advantages
 from engine.rl.algorithms import ALGORITHMS
@@ -40,7 +39,7 @@ from engine.rl.update import (
     ratio_error,
 )
 from engine.synthesis import Utterance, stack
-from engine.types import HOP, RewardBatch, Trajectory
+from engine.types import RewardBatch, Trajectory
 
 MAX_SKIPPED = 3
 """Updates in a row that left the weights alone, after which the session stops."""
@@ -179,7 +178,12 @@ class Session:
             advantage = advantages(
                 train.advantage, total, valid, texts, spec.group, self.statistics
             )  # (B,)
-        self.emit(m.ClipsScored(self.update + 1, self.clips(traj, prompts, rewards, advantage)))
+            written = self.update % train.samples_every == 0
+            rows = clips.rollouts(
+                self.folder, self.update + 1, self.profile.seed, traj, prompts,
+                self.voice.card.speakers, rewards, advantage, self.rate, written,
+            )  # fmt: skip
+        self.emit(m.ClipsScored(self.update + 1, rows))
 
         with self.phase("optimise") as between:
             problem = Problem(
@@ -218,21 +222,9 @@ class Session:
         """What the penalty noises: own clips, or a window of each prompt's recording."""
         if self.profile.train.penalty_source == "sample":
             return own_clips(traj, frames)
-        width, utterances, waves = self.voice.card.config.window_frames, [], []
-        for row, prompt in enumerate(prompts):
-            recording = self.parts.recordings[prompt.text]
-            room = max(recording.cond.shape[-1] - width, 0)
-            owner = row - row % self.profile.rollout.group
-            rng = generator(self.profile.seed, self.update, owner, "window")
-            start = int(torch.randint(0, room + 1, (), generator=rng))
-            cond = recording.cond[:, start : start + width]
-            utterances.append(Utterance(prompt.text, prompt.speaker, cond))
-            waves.append(recording.wave[start * HOP : start * HOP + cond.shape[-1] * HOP])
-        conditioning, counts = stack(utterances)
-        padded = torch.zeros(len(waves), max(counts) * HOP)
-        for row, wave in enumerate(waves):
-            padded[row, : len(wave)] = wave
-        return Speech(padded.to(self.device), conditioning, counts)
+        width, group = self.voice.card.config.window_frames, self.profile.rollout.group
+        identity = (self.profile.seed, self.update)
+        return windows(self.parts.recordings, prompts, width, group, identity)
 
     def check_failures(self, rewards: RewardBatch) -> None:
         """Counts failed rewards aloud; too many end the session."""
@@ -244,29 +236,6 @@ class Session:
                 f"the reward failed on {failed:.0%} of the clips, more than reward.max_failed = "
                 f"{self.profile.reward.max_failed:.0%}: {rewards.failures[0]}"
             )
-
-    def clips(
-        self, traj: Trajectory, prompts: list[Utterance], rewards: RewardBatch, advantage: Tensor
-    ) -> tuple[m.Clip, ...]:
-        """A row for each rollout; its audio on disk every `samples_every` updates."""
-        written = self.update % self.profile.train.samples_every == 0
-        rows = []
-        for i, prompt in enumerate(prompts):
-            valid = bool(rewards.valid[i])
-            path = f"samples/update-{self.update + 1:06d}-{i:02d}.flac" if written else ""
-            if written:
-                wave = traj.waveform[i, : prompt.frames * HOP].cpu()
-                audio.write(self.folder / path, wave, self.rate)
-            rows.append(
-                m.Clip(
-                    self.update + 1, i, "rollout", prompt.text, self.speaker(prompt),
-                    self.profile.seed, prompt.seconds(self.rate), path,
-                    named(rewards.names, rewards.scores[i]),
-                    float(rewards.total[i]) if valid else None,
-                    float(advantage[i]) if valid else None,
-                )
-            )  # fmt: skip
-        return tuple(rows)
 
     def after_update(self, skipped: int) -> None:
         """What follows an update: too many skips, a look, a checkpoint, a single update's pause."""
@@ -318,19 +287,11 @@ class Session:
                 (*self.parts.rewards, *self.parts.judges), self.profile.evaluation.seed,
                 self.profile.rollout.microbatch, between,
             )  # fmt: skip
-        rows = []
-        names = tuple(column.name for column in now.scores.columns)
-        for i, (prompt, wave) in enumerate(zip(self.parts.held_out, now.waves, strict=True)):
-            path = f"samples/evaluation-{self.update:06d}-{i:02d}.flac"
-            audio.write(self.folder / path, wave, self.rate)
-            rows.append(
-                m.Clip(
-                    self.update, i, "evaluation", prompt.text, self.speaker(prompt),
-                    self.profile.evaluation.seed, prompt.seconds(self.rate), path,
-                    named(names, now.scores.values[i]),
-                )
-            )  # fmt: skip
-        self.emit(m.ClipsScored(self.update, tuple(rows)))
+        rows = clips.evaluations(
+            self.folder, self.update, self.profile.evaluation.seed, now, self.parts.held_out,
+            self.voice.card.speakers, self.rate,
+        )  # fmt: skip
+        self.emit(m.ClipsScored(self.update, rows))
         self.latest = now.intervals()
         took = time.perf_counter() - began
         self.emit(m.EvaluationFinished(self.update, self.latest, took))
@@ -457,15 +418,6 @@ class Session:
 
     def end(self, reason: m.Reason, error: str = "") -> None:
         self.emit(m.SessionEnded(self.update, reason, error))
-
-    def speaker(self, prompt: Utterance) -> str:
-        return self.voice.card.speakers[prompt.speaker]
-
-
-def named(names: tuple[str, ...], values: Tensor) -> dict[str, float | None]:
-    """Scores (R,) by column; None for NaN."""
-    pairs = zip(names, values.tolist(), strict=True)
-    return {name: value if math.isfinite(value) else None for name, value in pairs}
 
 
 def sentence(error: Exception) -> str:

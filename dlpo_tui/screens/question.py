@@ -49,8 +49,8 @@ class Question(ModalScreen[Answer]):
         ]
         with Vertical(id="box"):
             yield Label("Stop training?", id="title")
-            done = f"{self.updates} update{'' if self.updates == 1 else 's'} done."
-            yield Label(f"{done} The update in flight is given up.", id="told")
+            done = f"{self.updates} update{'' if self.updates == 1 else 's'} done"
+            yield Label(f"{done}; the one in flight is given up.", id="told")
             yield OptionList(*options, compact=True)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:

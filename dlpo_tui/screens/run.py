@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -38,6 +37,7 @@ from engine.messages import (
 TICKS_A_PAINT = 5
 """Charts and table are redrawn at every fifth snapshot at most: at 2 Hz."""
 AFTER_THE_END = ("p", "x", "l", "?", "q")
+BEFORE_THE_START = ("l", "?", "q")
 
 
 class RunScreen(Screen[None]):
@@ -46,8 +46,8 @@ class RunScreen(Screen[None]):
     CSS_PATH = "run.tcss"
     AUTO_FOCUS = "#clips"
     BINDINGS = bindings("session", "charts")
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (110, "-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 (Textual's own way)
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-stub"),
         (14, "-short"),
         (22, "-normal"),
@@ -87,10 +87,11 @@ class RunScreen(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        self.query_one("#knobs").border_title = "knobs"
-        self.query_one("#log").border_title = "log"
+        self.query_one("#knobs").border_title = " knobs "
+        self.query_one("#log").border_title = " log "
         self.query_one(Waiting).log_path = self.log_path
         self.set_class(True, "-waiting")
+        self.show_keys()
 
     # --- What is shown ---
 
@@ -137,6 +138,8 @@ class RunScreen(Screen[None]):
         knobs = self.query_one(KnobPanel)
         if knobs.has_focus and knobs.typed is not None:
             keys: list[Key] = hints("typing")
+        elif self.now.started is None:
+            keys = [key for key in hints("session") if key.shown in BEFORE_THE_START]
         elif self.now.ended is not None:
             keys = [key for key in hints("session") if key.shown in AFTER_THE_END]
         else:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from rich.color import Color
-from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.geometry import Size
@@ -16,10 +16,14 @@ from dlpo_tui import formats
 from dlpo_tui.widgets import plot
 from dlpo_tui.widgets.canvas import Canvas
 from dlpo_tui.widgets.curves import Figure
+from dlpo_tui.widgets.lines import ink, strip
 from dlpo_tui.widgets.plot import Series, Span
 
+TINT = 0.27
+CROWD = 3
+"""Cells that a point on a line needs for itself."""
 ROLES = ("first", "second", "third")
-GLYPHS = {"line": "━", "dashes": "╍", "points": "●", "joined": "●"}
+GLYPHS = {"line": "━", "dashes": "╍", "points": "●", "joined": "●", "area": "▆"}
 MARKS = {"checkpoint": "┴", "knob": "▲", "alarm": "!"}
 """On the horizontal axis, the most important last: it is drawn over the others."""
 
@@ -28,7 +32,7 @@ class Chart(Widget):
     """Draws a figure into strips once a change; scrolling or focus redraws nothing."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"chart--{part}" for part in (*ROLES, "points", "band", "value", "axis", "label", *MARKS)
+        f"chart--{part}" for part in (*ROLES, "points", "value", "axis", "label", *MARKS)
     }
     ALLOW_SELECT = False
 
@@ -72,22 +76,25 @@ class Chart(Widget):
             sign = Text(f"{GLYPHS[series.shape]} ", self.ink(self.role(series, index)))
             name = Text(f"{series.name} ", self.ink("label"))
             parts.append(sign + name + Text(series.told, self.ink("value")))
-        line = formats.joined(parts, width, "   ")
+        line = formats.joined(parts, width, "  ")
         if not line.cell_len and parts:
             line = parts[0]
             line.truncate(width, overflow="ellipsis")
-        line.style = self.rich_style
-        strip = Strip(line.render(self.app.console), line.cell_len)
-        return strip.adjust_cell_length(width, self.rich_style)
+        return strip(self, line, width, self.rich_style)
 
     def role(self, series: Series, index: int) -> str:
         return "points" if series.shape == "points" else ROLES[min(index, len(ROLES) - 1)]
 
     def ink(self, part: str) -> Style:
-        return self.get_component_rich_style(f"chart--{part}", partial=True)
+        return ink(self, f"chart--{part}")
 
     def colour(self, part: str) -> Color | None:
         return self.ink(part).color
+
+    def tint(self, part: str) -> Color:
+        """A role's colour, as thin as a band of it should be."""
+        colour = self.get_component_styles(f"chart--{part}").color
+        return self.background_colors[1].blend(colour, TINT).rich_color
 
 
 class Drawing:
@@ -114,10 +121,14 @@ class Drawing:
         """Row -> text of the axis' labels."""
         if span is None:
             return {}
-        values, decimals = plot.ticks(span, max(self.rows // 2, 2))
+        values, decimals = plot.ticks(span, max(math.ceil(self.rows / 2.5), 2))
         texts = plot.tick_texts(values, decimals)
-        rows = [round((1 - span.share(v)) * (self.rows - 1)) for v in values]
+        rows = [self.row(span, value) for value in values]
         return dict(zip(rows, texts, strict=True))
+
+    def row(self, span: Span, value: float) -> int:
+        """The cell row in which a curve passes through a value."""
+        return round((1 - span.share(value)) * (self.rows * 4 - 1)) // 4
 
     def draw(self) -> None:
         self.axes()
@@ -125,12 +136,16 @@ class Drawing:
             text = "no values yet"
             at = self.x0 + max((self.width - len(text)) // 2, 0)
             self.canvas.write(at, self.rows // 2, text, self.chart.colour("label"))
-        for series in self.figure.series:
-            self.band(series)
+        inked = [(s, self.chart.role(s, i)) for i, s in enumerate(self.figure.series)]
+        for series, role in inked:
+            self.band(series, role)
         self.marks()
-        # Backwards, so that the first series, the chart's subject, lies on top.
-        for index, series in reversed(list(enumerate(self.figure.series))):
-            self.curve(series, self.chart.colour(self.chart.role(series, index)))
+        self.ends()
+        # Backwards, so that the first series, the chart's subject, lies on the others.
+        for series, role in reversed(inked):
+            self.curve(series, self.chart.colour(role))
+        for series, role in inked:
+            self.points(series, self.chart.colour(role))
 
     def axes(self) -> None:
         canvas, axis, label = self.canvas, self.chart.colour("axis"), self.chart.colour("label")
@@ -145,15 +160,19 @@ class Drawing:
                 canvas.put(self.x1, row, "│", axis)
         end = "┘" if self.labels["right"] else ""
         canvas.write(self.x0 - 1, self.rows, "└" + "─" * self.width + end, axis)
-        first, last = f"{self.figure.across.low:g} ", f" {self.figure.across.high:g}"
-        canvas.write(self.x0, self.rows, first, label)
-        canvas.write(self.x1 - len(last), self.rows, last, label)
 
-    def band(self, series: Series) -> None:
+    def ends(self) -> None:
+        """The first and the last update below the axis."""
+        label = self.chart.colour("label")
+        first, last = f"{self.figure.across.low:g} ", f" {self.figure.across.high:g}"
+        self.canvas.write(self.x0, self.rows, first, label)
+        self.canvas.write(self.x1 - len(last), self.rows, last, label)
+
+    def band(self, series: Series, role: str) -> None:
         span = self.spans[series.axis]
         if span is not None and series.low:
             edges = plot.band(series, self.figure.across, span, self.width, self.rows)
-            self.canvas.band(self.x0, edges, self.chart.colour("band"))
+            self.canvas.band(self.x0, edges, self.chart.tint(role))
 
     def marks(self) -> None:
         kinds = list(MARKS)
@@ -170,20 +189,23 @@ class Drawing:
 
     def curve(self, series: Series, colour: Color | None) -> None:
         span = self.spans[series.axis]
-        if span is None:
+        if span is None or series.shape in ("points", "area"):
             return
-        across, rows = self.figure.across, self.rows
-        dots = self.width * 2, rows * 4
-        alone = [((x, y)) for x, y in zip(series.x, series.y, strict=True) if plot.finite([y])]
-        if series.shape != "points":
-            runs, single = plot.columns(series.x, series.y, across, span, *dots)
-            for cell, bits in plot.braille(runs, dots[1], series.shape == "dashes").items():
-                glyph = chr(plot.BRAILLE | bits)
-                self.canvas.put(self.x0 + cell[1], cell[0], glyph, colour)
-            for x, y in single:
-                self.canvas.put(self.x0 + x // 2, y // 4, "●", colour)
-        if series.shape == "points" or (series.shape == "joined" and len(alone) * 4 < self.width):
-            for x, y in alone:
-                column = round(across.share(x) * (self.width - 1))
-                row = round((1 - span.share(y or 0.0)) * (dots[1] - 1)) // 4
-                self.canvas.put(self.x0 + column, row, "●", colour)
+        dots = self.width * 2, self.rows * 4
+        runs, alone = plot.columns(series.x, series.y, self.figure.across, span, *dots)
+        for (row, column), bits in plot.braille(runs, dots[1], series.shape == "dashes").items():
+            self.canvas.put(self.x0 + column, row, chr(plot.BRAILLE | bits), colour)
+        for x, y in alone:
+            self.canvas.put(self.x0 + x // 2, y // 4, "●", colour)
+
+    def points(self, series: Series, colour: Color | None) -> None:
+        """Every value by itself, unless they stand too close on a line to be told apart."""
+        span = self.spans[series.axis]
+        values = zip(series.x, series.y, strict=True)
+        known = [(x, y) for x, y in values if y is not None and math.isfinite(y)]
+        crowded = series.shape == "joined" and len(known) * CROWD > self.width
+        if span is None or series.shape not in ("points", "joined") or crowded:
+            return
+        for x, y in known:
+            column = round(self.figure.across.share(x) * (self.width - 1))
+            self.canvas.put(self.x0 + column, self.row(span, y), "●", colour)

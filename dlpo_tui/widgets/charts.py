@@ -36,10 +36,10 @@ class ChartGrid(Grid):
 
     def show(self, now: Snapshot) -> None:
         self.now = now
-        self.arrange()
+        self.lay_out()
 
     def on_resize(self) -> None:
-        self.arrange()
+        self.lay_out()
 
     def turn_page(self, by: int) -> None:
         """The next or previous page, round and round."""
@@ -47,17 +47,17 @@ class ChartGrid(Grid):
         if count:
             pages = math.ceil(count / room)
             self.first = (self.first // room + by) % pages * room
-            self.arrange()
+            self.lay_out()
 
     def zoom(self) -> None:
         """One chart alone, or as many as fit."""
         self.alone = not self.alone
-        self.arrange()
+        self.lay_out()
 
     def turn_window(self) -> None:
         """All updates, the last 200, the last 50."""
         self.window = (self.window + 1) % len(WINDOWS)
-        self.arrange()
+        self.lay_out()
 
     def room(self) -> int:
         columns, rows = self.shape(len(builders(self.now)))
@@ -72,7 +72,7 @@ class ChartGrid(Grid):
         rows = min(rows, math.ceil(count / columns))
         return min(columns, math.ceil(count / rows)), rows
 
-    def arrange(self) -> None:
+    def lay_out(self) -> None:
         """Gives the visible charts their figures and hides the others."""
         every = builders(self.now)
         columns, rows = self.shape(len(every))
@@ -99,7 +99,7 @@ class ChartGrid(Grid):
             ]
         if window:
             parts.append(f"last {window} updates")
-        return " · ".join(parts)
+        return f" {' · '.join(parts)} "
 
     def charts(self) -> Iterator[Chart]:
         yield from self.query(Chart)

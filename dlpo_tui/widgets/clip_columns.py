@@ -10,7 +10,7 @@ from dlpo_tui import formats
 from engine.messages import Clip, Column, SessionStarted
 
 LEAST_PROMPT = 16
-"""Cells that the prompt keeps before any other column may appear."""
+"""Cells that the prompt keeps, or a third, before any other column may appear."""
 GAP = 2
 LONGEST_NAME = 12
 
@@ -26,27 +26,32 @@ class Cell:
     """Numbers stand flush right, so that their points align."""
 
 
-def fitting(started: SessionStarted | None, width: int) -> list[Cell]:
-    """As many columns as fit, in reading order; the prompt takes what is left over."""
+def fitting(started: SessionStarted | None, width: int, told_twice: str = "") -> list[Cell]:
+    """As many columns as fit, in reading order; the prompt takes what is left over.
+
+    `told_twice`: a score that is the reward itself, and the first to be left out.
+    """
     scores = [*started.rewards, *started.judges] if started else []
     update = Cell("update", 6, lambda clip: str(clip.update))
     reward = Cell("reward", 7, lambda clip: formats.score(clip.reward, 3))
     advantage = Cell("advantage", 9, lambda clip: signed(clip.advantage))
     seconds = Cell("seconds", 7, lambda clip: formats.score(clip.seconds, 1))
     speaker = Cell("speaker", 10, lambda clip: formats.plain(clip.speaker), right=False)
-    judged = [score_cell(column) for column in scores]
+    judged = [score_cell(column) for column in scores if column.name != told_twice]
+    double = [score_cell(column) for column in scores if column.name == told_twice]
 
-    room = width - update.width - GAP - LEAST_PROMPT
+    least = max(LEAST_PROMPT, width // 3)
+    room = width - update.width - GAP - least
     kept: list[Cell] = []
     # The most telling first: what does not fit any more is left out, and all after it.
-    for cell in (reward, advantage, *judged, seconds, speaker):
+    for cell in (reward, advantage, *judged, seconds, speaker, *double):
         room -= cell.width + GAP
         if room < 0:
             room += cell.width + GAP
             break
         kept.append(cell)
-    prompt = Cell("prompt", LEAST_PROMPT + room, lambda c: formats.plain(c.prompt), right=False)
-    order = (update, prompt, speaker, seconds, reward, *judged, advantage)
+    prompt = Cell("prompt", least + room, lambda c: formats.plain(c.prompt), right=False)
+    order = (update, prompt, speaker, seconds, reward, *double, *judged, advantage)
     return [cell for cell in order if cell in kept or cell in (update, prompt)]
 
 

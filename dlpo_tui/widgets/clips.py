@@ -15,6 +15,8 @@ from textual.strip import Strip
 from dlpo_tui import formats
 from dlpo_tui.keys import bindings
 from dlpo_tui.widgets.clip_columns import GAP, Cell, fitting
+from dlpo_tui.widgets.curves import evaluated
+from dlpo_tui.widgets.lines import ink, strip
 from engine.messages import Clip, Snapshot
 
 Name: TypeAlias = tuple[int, str, int]
@@ -49,14 +51,14 @@ class ClipTable(ScrollView, can_focus=True):
     # --- What is shown ---
 
     def show(self, now: Snapshot) -> None:
-        """Takes other clips; the rows in sight stay where they are unless the newest is followed."""
+        """Takes other clips; a cursor off the newest keeps its clip, and its place in sight."""
         before = self.cursor
         self.now = now
         self.virtual_size = Size(self.size.width, len(now.clips) + 1)
         after = self.cursor
         if self.pinned is not None and after != before:
             self.scroll_to(y=self.scroll_offset.y + after - before, animate=False, immediate=True)
-        self.border_title = f"clips · {len(now.clips)}" if now.clips else "clips"
+        self.border_title = f" clips · {len(now.clips)} " if now.clips else " clips "
         self.refresh()
 
     def sound(self, path: str) -> None:
@@ -115,9 +117,9 @@ class ClipTable(ScrollView, can_focus=True):
     # --- Drawing ---
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
+        width = self.scrollable_content_region.width
         ground = self.rich_style
-        cells = fitting(self.now.started, width - 2)
+        cells = fitting(self.now.started, width - 2, evaluated(self.now))
         row = self.scroll_offset.y + y - 1
         if y == 0:
             text = self.header(cells)
@@ -130,9 +132,7 @@ class ClipTable(ScrollView, can_focus=True):
             text = Text("  none yet", self.ink("missing"))
         else:
             text = Text()
-        text.style = ground + self.app.console.get_style(text.style)
-        strip = Strip(text.render(self.app.console), text.cell_len)
-        return strip.adjust_cell_length(width, ground)
+        return strip(self, text, width, ground)
 
     def header(self, cells: list[Cell]) -> Text:
         names = [aligned(cell.name, cell) for cell in cells]
@@ -152,8 +152,7 @@ class ClipTable(ScrollView, can_focus=True):
         return line
 
     def ink(self, part: str) -> Style:
-        style = self.get_component_rich_style(f"ink--{part}", partial=True)
-        return style if part == "cursor" else style.without_color + Style(color=style.color)
+        return ink(self, f"ink--{part}")
 
 
 def aligned(text: str, cell: Cell) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -13,6 +13,7 @@ from dlpo_tui.widgets.plot import Series, Span
 from engine.messages import Column, Interval, Mark, Snapshot, UpdateStats
 
 History: TypeAlias = tuple[tuple[int, UpdateStats], ...]
+Intervals: TypeAlias = Sequence[Interval | None]
 Evaluations: TypeAlias = tuple[tuple[int, dict[str, Interval | None]], ...]
 
 SHORTEST = 10
@@ -74,8 +75,8 @@ def builders(now: Snapshot) -> list[Builder]:
         return []
     judges = [partial(column, which=c) for c in now.started.judges]
     # With one reward, the reward's chart carries its evaluations already.
-    rewards = [partial(column, which=c) for c in now.started.rewards]
-    shown = [] if len(rewards) == 1 else rewards
+    # A reward that the reward's own chart evaluates needs no second chart.
+    shown = [partial(column, which=c) for c in now.started.rewards if c.name != evaluated(now)]
     kl_known = any(stats.kl is not None for _, stats in now.history[-1:])
     return [
         reward,
@@ -97,39 +98,45 @@ def reward(seen: View) -> Figure:
     rollouts = Series(
         "reward",
         xs,
-        [r and r.mean for r in rows],
-        [r and r.low for r in rows],
-        [r and r.high for r in rows],
+        means(rows),
+        lows(rows),
+        highs(rows),
         told=told,
     )
-    columns = seen.now.started.rewards if seen.now.started else ()
-    # The weighted sum where the engine gives it; a single column is the reward itself.
-    name = columns[0].name if len(columns) == 1 else "reward"
-    points = [(u, s.get("reward") or s.get(name)) for u, s in seen.evaluations]
+    points = [(update, scores.get(evaluated(seen.now))) for update, scores in seen.evaluations]
     told = next((formats.score(p.mean, 3) for _, p in reversed(points) if p), "")
-    evaluated = Series(
-        "evaluated", [u for u, _ in points], [p and p.mean for _, p in points], shape="points"
-    )
+    marks = Series("eval", [u for u, _ in points], means([p for _, p in points]), shape="points")
     if not told:
         return seen.figure("reward", rollouts)
-    return seen.figure("reward", rollouts, told_as(evaluated, told))
+    return seen.figure("reward", rollouts, told_as(marks, told))
+
+
+def evaluated(now: Snapshot) -> str:
+    """The evaluations' column on the reward's scale: the sum, or a reward that is all of it."""
+    columns = now.started.rewards if now.started else ()
+    name = columns[0].name if len(columns) == 1 else ""
+    for clip in reversed(now.clips):
+        if name and clip.reward is not None:
+            # A weight other than 1 puts the column on another scale than the reward.
+            return name if clip.scores.get(name) == clip.reward else "reward"
+    return name or "reward"
 
 
 def column(seen: View, which: Column) -> Figure:
     """One judge's or reward's scores on the fixed prompts, with their intervals."""
     rows = [(update, scores.get(which.name)) for update, scores in seen.evaluations]
+    scores = [score for _, score in rows]
     decimals = max(formats.column_decimals(which), 2)
     told = spread_told(rows[-1][1], decimals) if rows else ""
-    unit = f" {which.unit}" if which.unit else ""
-    better = "" if which.higher_is_better else " ↓ better"
+    better = {True: " ↑", False: " ↓", None: ""}[which.higher_is_better]
     series = Series(
-        f"{formats.plain(which.name)}{unit}",
+        f"{formats.plain(which.name)}{better}",
         [update for update, _ in rows],
-        [r and r.mean for _, r in rows],
-        [r and r.low for _, r in rows],
-        [r and r.high for _, r in rows],
+        means(scores),
+        lows(scores),
+        highs(scores),
         shape="joined",
-        told=told + better,
+        told=f"{told} {which.unit}" if told else "",
     )
     return seen.figure(which.name, series, least=which.low, most=which.high)
 
@@ -144,12 +151,22 @@ def loss(seen: View) -> Figure:
 
 
 def ratio(seen: View) -> Figure:
-    """The mean probability ratio on the left axis, the shares that were clipped on the right."""
+    """The mean probability ratio; behind it, stacked, the shares that were clipped."""
+    xs = [update for update, _ in seen.history]
+    lows = [stats.clip_low for _, stats in seen.history]
+    highs = [stats.clip_high for _, stats in seen.history]
+    both = [low + high for low, high in zip(lows, highs, strict=True)]
+
+    def area(name: str, bottom: list[float], top: list[float], share: list[float]) -> Series:
+        told = f"{share[-1]:.1%}" if share else ""
+        return Series(name, xs, top, bottom, top, axis="right", shape="area", told=told)
+
+    told = formats.score(seen.history[-1][1].ratio, 3) if xs else ""
     return seen.figure(
         "ratio",
-        seen.line("ratio", lambda s: s.ratio),
-        seen.line("clip high", lambda s: s.clip_high, axis="right", shape="dashes"),
-        seen.line("low", lambda s: s.clip_low, axis="right", shape="dashes"),
+        seen.line("ratio", lambda s: s.ratio, told=told),
+        area("clip↑", lows, both, highs),
+        area("↓", [0.0] * len(xs), lows, lows),
     )
 
 
@@ -169,6 +186,18 @@ def spread_told(interval: Interval | None, decimals: int) -> str:
         return "all failed"
     half = (interval.high - interval.low) / 2
     return f"{interval.mean:.{decimals}f} ±{half:.{decimals}f}"
+
+
+def means(intervals: Intervals) -> list[float | None]:
+    return [i.mean if i else None for i in intervals]
+
+
+def lows(intervals: Intervals) -> list[float | None]:
+    return [i.low if i else None for i in intervals]
+
+
+def highs(intervals: Intervals) -> list[float | None]:
+    return [i.high if i else None for i in intervals]
 
 
 def told_as(series: Series, told: str) -> Series:

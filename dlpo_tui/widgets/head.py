@@ -40,10 +40,10 @@ class RunHead(Lines):
                 started.device,
                 started.precision,
             )
-            told = " · ".join(formats.shortened(fact, 32) for fact in facts if fact)
-            left = Text.assemble(
-                (formats.plain(started.run), self.ink("name")), (f"  {told}", self.ink("label"))
-            )
+            name = Text(formats.plain(started.run), self.ink("name"))
+            told = [Text(formats.shortened(f, 32), self.ink("label")) for f in facts if f]
+            room = width - name.cell_len - self.badges().cell_len - 4
+            left = name + Text("  ") + formats.joined(told, max(room, 0), " · ")
         return formats.spread(left, self.badges(), width)
 
     def badges(self) -> Text:

@@ -30,7 +30,7 @@ class KnobPanel(Lines, can_focus=True):
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"ink--{part}" for part in ("name", "value", "chosen", "pending", "typed", "error", "label")
+        f"ink--{part}" for part in ("value", "chosen", "pending", "typed", "error", "label")
     }
     BINDINGS = bindings("knobs")
 
@@ -170,7 +170,7 @@ class KnobPanel(Lines, can_focus=True):
         name = NAMES[index]
         chosen = index == self.chosen
         sign = "▸ " if chosen and self.has_focus else "  "
-        part = "chosen" if chosen and self.has_focus else "name"
+        part = "chosen" if chosen and self.has_focus else "label"
         line = Text.assemble((sign, self.ink("chosen")), (name.ljust(LONGEST), self.ink(part)))
         return line.append("  ").append_text(self.value(name))
 
@@ -203,7 +203,9 @@ class KnobPanel(Lines, can_focus=True):
             line = Text.assemble((f"▸ {self.name_chosen} ", self.ink("chosen")))
             line.append_text(self.value(self.name_chosen)).append("  ")
             room = max(width - line.cell_len, 0)
-            return line.append(formats.shortened(self.error, room), self.ink("error"))
+            # The name stands there already; without it the sentence fits 60 columns.
+            told = self.error.removeprefix(f"{self.name_chosen} ")
+            return line.append(formats.shortened(formats.plain(told), room), self.ink("error"))
         full = self.items({})
         fits = sum(item.cell_len + 2 for item in full) - 2 <= width
         return formats.joined(full if fits else self.items(SHORT), width)
@@ -212,7 +214,7 @@ class KnobPanel(Lines, can_focus=True):
         parts = []
         for name in NAMES:
             chosen = name == self.name_chosen and self.has_focus
-            part = "chosen" if chosen else "name"
+            part = "chosen" if chosen else "label"
             waits = "…" if name in self.pending else ""
             value = self.pending.get(name, asdict(self.now.knobs)[name])
             item = Text(f"{'▸' if chosen else ' '}{short.get(name, name)} ", self.ink(part))

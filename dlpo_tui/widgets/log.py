@@ -18,12 +18,12 @@ class LogTail(Lines):
         f"ink--{part}" for part in ("label", "info", "warning", "error", "answer")
     }
 
-    log: tuple[Line, ...] = ()
+    kept: tuple[Line, ...] = ()
     answer = ""
 
     def show(self, now: Snapshot) -> None:
-        if now.log != self.log:
-            self.log, self.answer = now.log, ""
+        if now.log is not self.kept:
+            self.kept, self.answer = now.log, ""
             self.refresh()
 
     def say(self, answer: str) -> None:
@@ -38,7 +38,7 @@ class LogTail(Lines):
             told = formats.squeezed(formats.plain(self.answer), max(width - 2, 0))
             return Text(f"› {told}", self.ink("answer"))
         # Few lines hang from the top, as text does.
-        lines = self.log[-rows:] if rows else ()
+        lines = self.kept[-rows:] if rows else ()
         return row(lines[y], self, width) if y < len(lines) else Text()
 
 

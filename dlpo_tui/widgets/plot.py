@@ -32,8 +32,8 @@ class Series:
     """The band's lower edge, one a point; empty: no band."""
     high: Sequence[Value] = ()
     axis: Literal["left", "right"] = "left"
-    shape: Literal["line", "dashes", "points", "joined"] = "line"
-    """joined: points and a line through them."""
+    shape: Literal["line", "dashes", "points", "joined", "area"] = "line"
+    """joined: points and a line through them; area: the band alone."""
     told: str = ""
     """The latest value, for the title."""
 
@@ -53,13 +53,16 @@ def finite(values: Iterable[Value]) -> list[float]:
 
 
 def value_span(
-    series: Iterable[Series], least: float | None = None, most: float | None = None
+    series: Sequence[Series], least: float | None = None, most: float | None = None
 ) -> Span | None:
     """What a value axis must cover, with some air, never past `least` and `most`; None if empty."""
     values = [v for s in series for v in (*finite(s.y), *finite(s.low), *finite(s.high))]
     if not values:
         return None
     low, high = min(values), max(values)
+    if any(s.shape == "area" for s in series):
+        # An area is a backdrop: it keeps to the lower half, clear of most curves.
+        return Span(0.0, high * 2 if high > 0 else 1.0)
     air = (high - low) * 0.06
     if air <= abs(high) * 1e-9:
         air = abs(high) * 0.1 or 1.0
@@ -138,7 +141,7 @@ def braille(runs: Runs, height: int, dashed: bool = False) -> dict[tuple[int, in
     """The runs as braille bits by (row, column) of cells."""
     cells: dict[tuple[int, int], int] = {}
     for column, run in enumerate(runs):
-        if run is None or (dashed and column % 4 > 1):
+        if run is None or (dashed and column % 4 == 3):
             continue
         bits = DOTS[column % 2]
         for dot in range(run[0], min(run[1], height - 1) + 1):

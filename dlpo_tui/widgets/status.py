@@ -10,6 +10,8 @@ from dlpo_tui import formats
 from dlpo_tui.widgets.lines import Lines
 from engine.messages import Snapshot
 
+ROOMY = 76
+"""Cells from which on the line speaks in words."""
 RECENT = 20
 """Updates that the pace is the mean of."""
 LONGEST_PHASE = len("optimise")
@@ -30,7 +32,7 @@ class Status(Lines):
 
     def line(self, y: int, width: int) -> Text:
         if self.now.ended is not None:
-            return self.verdict(width)
+            return self.verdict(width) if self.now.started else Text()
         right = self.pace(width)
         left = Text(self.now.phase.ljust(LONGEST_PHASE), self.ink("phase"))
         done, total = self.now.progress
@@ -57,13 +59,14 @@ class Status(Lines):
         if now.started is None:
             return Text()
         total = now.started.updates
-        told = Text.assemble(("update ", label), (f"{now.update}", value), (f" / {total}", label))
+        head, of = ("update ", " / ") if width >= ROOMY else ("", "/")
+        told = Text.assemble((head, label), (f"{now.update}", value), (f"{of}{total}", label))
         seconds = [sum(stats.seconds.values()) for _, stats in now.history[-RECENT:]]
         mean = sum(seconds) / len(seconds) if seconds else 0.0
         if mean > 0:
             minute = 60 / mean
             told.append(f" · {minute:.3g}", value)
-            told.append(" a minute" if width >= 80 else "/min", label)
+            told.append(" a minute" if width >= ROOMY else "/min", label)
             if left := max(total - now.update, 0):
                 told.append(f" · {formats.duration(mean * left)}", value)
                 told.append(" left", label)

@@ -47,9 +47,7 @@ class Waiting(Lines):
         if self.now.ended is not None:
             return self.end(width)
         waited = f"  {self.seconds} s" if self.seconds >= PATIENCE_SECONDS else ""
-        done, total = self.now.progress
-        count = f"  {done}/{total}" if total else ""
-        head = Text.assemble(("loading …", self.ink("phase")), (count + waited, self.ink("label")))
+        head = Text.assemble(("loading …", self.ink("phase")), (waited, self.ink("label")))
         latest = [
             Text(formats.shortened(formats.plain(line.text), width), self.ink(line.level))
             for line in self.now.log[-LATEST:]

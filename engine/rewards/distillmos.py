@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine import audio
-from engine.rewards.base import Column, ScoreError
+from engine.messages import Column
+from engine.rewards.base import ScoreError
 
 SEGMENT = 122_880
 """Audio samples that the network takes, 7.68 s: shorter clips end in zeros, longer are cut."""

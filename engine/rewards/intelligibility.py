@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine import audio
+from engine.messages import Column
 from engine.normalise import ABBREVIATIONS, normalise
-from engine.rewards.base import Column, ScoreError
+from engine.rewards.base import ScoreError
 
 BLOCK = 512
 """Audio samples the recogniser reads at a time; it forgets an incomplete block at the end."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine import audio
-from engine.rewards.base import Column
+from engine.messages import Column
 
 
 class Loudness:

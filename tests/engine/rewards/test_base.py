@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import Tensor
 
 from engine import audio
-from engine.rewards.base import Column, ScoreError, Scores, reward, score_clips
+from engine.messages import Column
+from engine.rewards.base import ScoreError, ScoreModel, Scores, reward, score_clips
 from engine.rewards.loudness import Loudness
 
-from .conftest import Clip
+if TYPE_CHECKING:
+    from .conftest import Clip
 
 HZ = 16_000
 
@@ -76,7 +79,7 @@ def test_grouping_equals_scoring_one_by_one(clips: tuple[Clip, ...]) -> None:
     rows = [clips[0].wave, clips[1].wave, clips[0].wave * 0.3]
     waveform, lengths = padded(rows)
     texts = ("a", "b", "c")
-    models = [Made(), Loudness()]
+    models: list[ScoreModel] = [Made(), Loudness()]
     together = score_clips(models, waveform, lengths, 22_050, texts).values
     alone = [
         score_clips(models, row[None], torch.tensor([len(row)]), 22_050, ("a",)).values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from engine import audio
 from engine.rewards.base import ScoreError
 from engine.rewards.distillmos import SEGMENT, DistillMOS, _segments
 
-from .conftest import Clip
+if TYPE_CHECKING:
+    from .conftest import Clip
 
 
 def test_speech_scores_high_and_noise_pulls_it_down(

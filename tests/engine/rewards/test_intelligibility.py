@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,7 +16,8 @@ from engine.rewards.intelligibility import (
     plain_words,
 )
 
-from .conftest import Clip
+if TYPE_CHECKING:
+    from .conftest import Clip
 
 
 def test_recorded_speech_is_understood(

@@ -1,0 +1,39 @@
+# On a machine with Python 3.11+, git and make: `make run`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: run test check format bench gpu-pretrain clean
+
+run: $(STAMP)  ## the quickstart session
+	$(BIN)/dlpo-tui run profiles/quickstart.toml
+
+test: $(STAMP)  ## the tests, with coverage
+	$(BIN)/python -m pytest --cov=engine --cov=dlpo_tui --cov-report=term
+
+check: $(STAMP)  ## format, lint, types, layers, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## JSON: real-time factor, seconds a phase, peak memory; informational
+	$(BIN)/python -m tests.benchmarks.session
+
+# constraints.txt keeps torch at a build that a laptop without a GPU can take; the project's
+# own ranges are wide. `make CONSTRAINTS= run` installs the newest torch instead.
+CONSTRAINTS ?= -c constraints.txt
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("dlpo-tui needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) -e '.[dev]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

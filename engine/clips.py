@@ -1,0 +1,89 @@
+"""Finished clips: their audio into the run's folder, their numbers into messages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from engine import audio
+from engine.evaluation import Evaluation
+from engine.messages import Clip
+from engine.synthesis import Utterance
+from engine.types import HOP, RewardBatch, Trajectory
+
+
+def rollouts(
+    folder: Path,
+    update: int,
+    seed: int,
+    traj: Trajectory,
+    prompts: Sequence[Utterance],
+    speakers: Sequence[str],
+    rewards: RewardBatch,
+    advantage: Tensor,
+    rate: int,
+    written: bool,
+) -> tuple[Clip, ...]:
+    """A row for each of an update's rollouts; its audio on disk where `written`."""
+    rows = []
+    for i, prompt in enumerate(prompts):
+        valid = bool(rewards.valid[i])
+        path = f"samples/update-{update:06d}-{i:02d}.flac" if written else ""
+        if written:
+            audio.write(folder / path, traj.waveform[i, : prompt.frames * HOP].cpu(), rate)
+        rows.append(
+            Clip(
+                update=update,
+                index=i,
+                kind="rollout",
+                prompt=prompt.text,
+                speaker=speakers[prompt.speaker],
+                seed=seed,
+                seconds=prompt.seconds(rate),
+                path=path,
+                scores=named(rewards.names, rewards.scores[i]),
+                reward=float(rewards.total[i]) if valid else None,
+                advantage=float(advantage[i]) if valid else None,
+            )
+        )
+    return tuple(rows)
+
+
+def evaluations(
+    folder: Path,
+    update: int,
+    seed: int,
+    done: Evaluation,
+    prompts: Sequence[Utterance],
+    speakers: Sequence[str],
+    rate: int,
+) -> tuple[Clip, ...]:
+    """A row for each held-out prompt; its audio always on disk."""
+    names = tuple(column.name for column in done.scores.columns)
+    rows = []
+    for i, (prompt, wave) in enumerate(zip(prompts, done.waves, strict=True)):
+        path = f"samples/evaluation-{update:06d}-{i:02d}.flac"
+        audio.write(folder / path, wave, rate)
+        rows.append(
+            Clip(
+                update=update,
+                index=i,
+                kind="evaluation",
+                prompt=prompt.text,
+                speaker=speakers[prompt.speaker],
+                seed=seed,
+                seconds=prompt.seconds(rate),
+                path=path,
+                scores=named(names, done.scores.values[i]),
+            )
+        )
+    return tuple(rows)
+
+
+def named(names: tuple[str, ...], values: Tensor) -> dict[str, float | None]:
+    """Scores (R,) by column; None for NaN."""
+    pairs = zip(names, values.tolist(), strict=True)
+    return {name: value if math.isfinite(value) else None for name, value in pairs}
