@@ -102,6 +102,6 @@ def joined(parts: Iterable[Text], width: int, gap: str = "  ") -> Text:
         between = gap if line.cell_len else ""
         if line.cell_len + len(between) + part.cell_len > width:
             break
-        line.append(between)
+        line.append(between, part.style)
         line.append_text(part)
     return line

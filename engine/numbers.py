@@ -71,7 +71,7 @@ _DECADE = re.compile(r"\b([1-2]\d\d0|\d0)'?s\b")
 _JOINED = re.compile(r"(?<=\d)-(?=\w)|(?<=\w)-(?=\d)")
 _PLAIN = re.compile(_NUMBER)
 _LEADING_POINT = re.compile(r"(?<!\d)\.(?=\d)")
-_NUMERAL = re.compile(r"\b(?=[IVX]{2})X{0,3}(?:IX|IV|V?I{0,3})\b(?!\.\w|')")
+_NUMERAL = re.compile(r"\b(?=[IVX]{2})X{0,3}(?:IX|IV|V?I{0,3})(?<=[IVX])\b(?!\.\w|')")
 
 
 def read_numbers(text: str) -> str:
@@ -208,6 +208,7 @@ def _inflect() -> Inflect:
     return inflect.engine()
 
 
+@functools.lru_cache(maxsize=4096)
 def _words(number: int, *, ordinal: bool = False) -> str:
     # inflect's annotations take no int
     plain: Any = number

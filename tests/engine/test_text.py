@@ -18,7 +18,7 @@ from engine.text import (
 )
 
 ANY_TEXT = st.text(
-    st.characters() | st.sampled_from("aeioustrnAEIOU'.,;:?!-{}$£€%&#0123456789\x1b[]m "),
+    st.characters() | st.sampled_from("aeioustrnAEIOUVX'.,;:?!-{}$£€%&#0123456789\x1b[]m "),
     max_size=60,
 )
 
@@ -96,6 +96,8 @@ def test_an_unknown_phone_is_refused_with_the_nearest_ones():
         ("44.1 kHz", "forty-four point one kilohertz"),
         ("20°C", "twenty degrees C"),
         ("World War II", "World War two"),
+        ("XIV", "fourteen"),
+        ("IIII", "IIII"),
     ],
 )
 def test_numbers_are_read_out(written, read):
@@ -221,6 +223,7 @@ def test_messages_never_carry_escape_sequences():
 @example("\ud800")
 @example("1,000,000,000,000,000,000,000.5th$%")
 @example("A.B.C.D")
+@example("IIII VX XXXXI")
 def test_any_text_gives_known_symbols_or_a_text_error(text):
     spoken = normalise(text)
     assert spoken.isascii()

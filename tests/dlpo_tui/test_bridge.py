@@ -1,0 +1,134 @@
+"""The bridge: nothing is lost on the way, and no failure vanishes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from queue import SimpleQueue
+
+import pytest
+import scenes
+
+from dlpo_tui.bridge import Bridge, SessionLike, sentence
+from engine.messages import (
+    Command,
+    CommandRefused,
+    Emit,
+    Pause,
+    PhaseEntered,
+    Resume,
+    SessionEnded,
+    Stop,
+)
+
+
+class Broken:
+    """Opens, and fails as told."""
+
+    def __init__(self, error: BaseException | None, before: tuple[SessionEnded, ...] = ()) -> None:
+        self.commands: SimpleQueue[Command] = SimpleQueue()
+        self.error, self.before = error, before
+        self.emit: Emit = lambda event: None
+
+    def open(self, emit: Emit) -> Broken:
+        self.emit = emit
+        return self
+
+    def run(self) -> None:
+        self.emit(scenes.STARTED)
+        for event in self.before:
+            self.emit(event)
+        if self.error is not None:
+            raise self.error
+
+
+def ended(bridge: Bridge) -> SessionEnded:
+    assert bridge.join(10)
+    assert bridge.drain()
+    assert bridge.now.ended is not None
+    return bridge.now.ended
+
+
+def test_an_exception_while_opening_becomes_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    def open_session(emit: Emit) -> SessionLike:
+        raise FileNotFoundError("there is no file pretrained/x.ckpt\nand more")
+
+    with caplog.at_level(logging.ERROR):
+        end = ended(Bridge(open_session))
+    assert end == SessionEnded(0, "failed", "there is no file pretrained/x.ckpt")
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("CUDA is gone"), "CUDA is gone"),
+        (KeyError("alpha"), "KeyError: 'alpha'"),
+        (ZeroDivisionError(), "ZeroDivisionError"),
+        (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+    ],
+)
+def test_an_exception_while_running_becomes_the_end(error: BaseException, told: str) -> None:
+    assert sentence(error) == told
+    bridge = Bridge(Broken(error).open)
+    assert ended(bridge) == SessionEnded(0, "failed", told)
+    assert bridge.now.started == scenes.STARTED
+
+
+def test_an_error_after_the_end_changes_nothing() -> None:
+    end = SessionEnded(0, "finished")
+    assert ended(Bridge(Broken(RuntimeError("late"), (end,)).open)) == end
+
+
+def test_a_session_that_returns_without_an_end_has_failed() -> None:
+    assert ended(Bridge(Broken(None).open)).reason == "failed"
+
+
+def test_the_end_names_the_last_finished_update() -> None:
+    class Dies(scenes.Scripted):
+        def run(self) -> None:
+            raise OSError("no space left on device")
+
+    assert ended(Bridge(Dies(scenes.running(12)).open)).update == 12
+
+
+def test_commands_sent_before_the_session_opens_arrive_in_order() -> None:
+    may_open = threading.Event()
+    session = scenes.Scripted([scenes.STARTED])
+
+    def open_session(emit: Emit) -> SessionLike:
+        assert may_open.wait(10)
+        return session.open(emit)
+
+    bridge = Bridge(open_session)
+    bridge.send(Pause())
+    bridge.send(Resume())
+    assert not bridge.drain()
+    may_open.set()
+    bridge.send(Stop())
+    assert ended(bridge).reason == "stopped"
+    assert session.told == [Pause(), Resume(), Stop()]
+
+
+def test_drain_folds_what_came_and_says_whether_anything_did() -> None:
+    bridge, session = scenes.scripted(scenes.running())
+    assert bridge.drain()
+    assert bridge.now == scenes.fold(scenes.running())
+    before = bridge.now
+    assert not bridge.drain()
+    assert bridge.now is before
+    session.emit(PhaseEntered(40, "paused"))
+    session.emit(CommandRefused(40, "no"))
+    assert bridge.drain()
+    assert bridge.now.paused
+    assert bridge.refusals == [CommandRefused(40, "no")]
+    bridge.send(Stop())
+    assert bridge.join(10)
+
+
+def test_join_gives_up_in_time() -> None:
+    bridge, _ = scenes.scripted([scenes.STARTED])
+    assert not bridge.join(0.01)
+    bridge.send(Stop())
+    assert bridge.join(10)
