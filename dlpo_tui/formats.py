@@ -85,14 +85,20 @@ def squeezed(text: str, width: int) -> str:
 def spread(left: Text, right: Text, width: int) -> Text:
     """One line: `left` cut with … to leave room, `right` flush with the right edge."""
     room = width - right.cell_len - (2 if right.cell_len else 0)
-    if room < 0:
-        right = right.copy()
-        right.truncate(width, overflow="ellipsis")
-        return right
-    left = left.copy()
-    left.truncate(room, overflow="ellipsis")
+    if room <= 0:
+        return cut(right, width).append(" " * max(width - right.cell_len, 0))
+    left = cut(left, room)
     gap = Text(" " * (width - left.cell_len - right.cell_len))
     return Text.assemble(left, gap, right)
+
+
+def cut(text: Text, width: int) -> Text:
+    """A copy of at most `width` cells, its end replaced by … where it is longer."""
+    if width <= 0:
+        return Text()
+    text = text.copy()
+    text.truncate(width, overflow="ellipsis")
+    return text
 
 
 def joined(parts: Iterable[Text], width: int, gap: str = "  ") -> Text:

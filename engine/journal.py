@@ -21,8 +21,8 @@ class JournalError(ValueError):
     """A run's folder that cannot be made, written or read; one sentence."""
 
 
-def create(profile: Profile, text: str, now: datetime) -> Path:
-    """Makes runs/<profile>-<yyyymmdd-hhmmss>/ with the resolved profile (TOML) in it."""
+def create(profile: Profile, text: str, now: datetime, name: str = "profile.toml") -> Path:
+    """Makes runs/<profile>-<yyyymmdd-hhmmss>/ with the resolved profile, `text`, in it."""
     stem = re.sub(r"[^\w.-]+", "-", profile.name).strip("-.") or "run"
     base = Path(profile.runs) / f"{stem}-{now:%Y%m%d-%H%M%S}"
     folder = base
@@ -31,7 +31,7 @@ def create(profile: Profile, text: str, now: datetime) -> Path:
             folder.mkdir(parents=True)
             (folder / "samples").mkdir()
             (folder / "checkpoints").mkdir()
-            (folder / "profile.toml").write_text(text, encoding="utf-8")
+            (folder / name).write_text(text, encoding="utf-8")
             return folder
         except FileExistsError:
             folder = base.with_name(f"{base.name}-{again}")

@@ -248,10 +248,11 @@ def read(path: Path, changes: Sequence[str]) -> dict[str, Any]:
 
 
 def suggest_file(path: Path) -> str:
-    folder = path.parent if path.parent.is_dir() else Path("profiles")
-    names = [p.name for p in sorted(folder.glob("*.toml"))] if folder.is_dir() else []
-    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
-    return f"; did you mean {folder / near[0]}?" if near else ""
+    folders = dict.fromkeys((path.parent, Path("profiles")))
+    found = {p.name: p for f in folders if f.is_dir() for p in sorted(f.glob("*.toml"))}
+    found.pop("pyproject.toml", None)
+    near = difflib.get_close_matches(path.name, found, n=1, cutoff=0.5)
+    return f"; did you mean {found[near[0]]}?" if near else ""
 
 
 def put(table: dict[str, Any], change: str) -> None:

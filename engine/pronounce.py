@@ -95,7 +95,6 @@ _SIBILANTS = {"S", "Z", "SH", "ZH", "CH", "JH"}
 _VOICELESS = {"P", "T", "K", "F", "TH"}
 _INITIALISM = re.compile(r"[A-Za-z](?:\.[A-Za-z])+\.?")
 _LONGEST_SPELLED_OUT = 5
-_LONGEST_WORD = 60
 
 
 class _Guesser(Protocol):
@@ -111,10 +110,10 @@ _lock = threading.Lock()
 
 
 def pronounce(words: Sequence[str]) -> list[Phones]:
-    """Returns the phones of each word of one sentence, such as ("HH", "AH0", "L", "OW1").
+    """Returns the phones of each word of one phrase, such as ("HH", "AH0", "L", "OW1").
 
     Each word is letters with apostrophes, or an initialism such as "U.S."; what the word
-    means in its sentence chooses between forms ("he read it", "I read a lot"). A word that
+    means in it chooses between forms ("he read it", "I read a lot"). A word that
     cannot be sounded at all gets no phones. Full forms are preferred to hurried ones ("for"
     is F AO1 R), because a voice is trained on one form a word.
     """
@@ -223,7 +222,7 @@ def _spelled_out(word: str) -> Phones:
 
 
 def _guess(word: str) -> Phones:
-    letters = re.sub(r"[^a-z]", "", word)[:_LONGEST_WORD]
+    letters = re.sub(r"[^a-z]", "", word)
     if not letters:
         return ()
     guesser = _guesser()

@@ -202,7 +202,7 @@ class Drawing:
         """Every value by itself, unless they stand too close on a line to be told apart."""
         span = self.spans[series.axis]
         values = zip(series.x, series.y, strict=True)
-        known = [(x, y) for x, y in values if y is not None and math.isfinite(y)]
+        known = [(x, y) for x, y in values if plot.drawable(y)]
         crowded = series.shape == "joined" and len(known) * CROWD > self.width
         if span is None or series.shape not in ("points", "joined") or crowded:
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeGuard
 
 Value: TypeAlias = float | None
 Runs: TypeAlias = list[tuple[int, int] | None]
@@ -18,6 +18,8 @@ Runs: TypeAlias = list[tuple[int, int] | None]
 BRAILLE = 0x2800
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 """Bits of a braille character by dot column and dot row."""
+LARGEST, SMALLEST = 1e150, 1e-12
+"""Past these, differences and ratios of values overflow; NaN is on neither side."""
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
@@ -48,8 +50,13 @@ class Span:
         return (value - self.low) / (self.high - self.low)
 
 
+def drawable(value: Value) -> TypeGuard[float]:
+    """Whether a value has a place on an axis; so large a one would leave no room for others."""
+    return value is not None and -LARGEST < value < LARGEST
+
+
 def finite(values: Iterable[Value]) -> list[float]:
-    return [v for v in values if v is not None and math.isfinite(v)]
+    return [v for v in values if drawable(v)]
 
 
 def value_span(
@@ -65,7 +72,7 @@ def value_span(
         return Span(0.0, high * 2 if high > 0 else 1.0)
     air = (high - low) * 0.06
     if air <= abs(high) * 1e-9:
-        air = abs(high) * 0.1 or 1.0
+        air = abs(high) * 0.1 if abs(high) > SMALLEST else 1.0
     # A limit that the data themselves pass is no limit: showing them comes first.
     floor = low - air if least is None or low < least else max(low - air, least)
     ceiling = high + air if most is None or high > most else min(high + air, most)
@@ -109,7 +116,7 @@ def columns(
     previous: tuple[float, float] | None = None
     neighbours = 0
     for x, y in zip(xs, ys, strict=True):
-        if y is None or not math.isfinite(y):
+        if not drawable(y):
             if previous is not None and neighbours == 1:
                 alone.append((round(previous[0]), round(previous[1])))
             previous, neighbours = None, 0

@@ -1,6 +1,7 @@
 """The score models by name: which there are, which columns they fill, how to load one.
 
-Loads neither torch nor a model before `load` is called.
+Loads neither torch nor a model before `load` is called, or `missing` for a model whose
+weights are a separate file.
 """
 
 from __future__ import annotations
@@ -35,10 +36,23 @@ def _loudness(device: torch.device | str) -> ScoreModel:
     return Loudness(device)
 
 
+def _utmos(device: torch.device | str) -> ScoreModel:
+    from engine.rewards.utmos import UTMOS
+
+    return UTMOS(device)
+
+
+def _utmos_missing() -> str:
+    from engine.rewards import utmos
+
+    return utmos.missing()
+
+
 SCORE_MODELS: dict[str, Loader] = {
     "distillmos": _distillmos,
     "intelligibility": _intelligibility,
     "loudness": _loudness,
+    "utmos": _utmos,
 }
 """Model name -> what builds it on a device."""
 
@@ -46,15 +60,20 @@ MODEL_COLUMNS: dict[str, tuple[str, ...]] = {
     "distillmos": ("distillmos",),
     "intelligibility": ("wer", "cer"),
     "loudness": ("loudness", "clipping"),
+    "utmos": ("utmos",),
 }
 """Model name -> the columns that it fills; known without loading the model."""
+
+WEIGHTS_MISSING: dict[str, Callable[[], str]] = {"utmos": _utmos_missing}
+"""Model name -> why its weights are not here, empty where they are; the others bring theirs."""
 
 
 def load(name: str, device: torch.device | str = "cpu") -> ScoreModel:
     """Returns the score model of this name, on the device where it can use one.
 
     Raises:
-        ValueError: no model has this name; the nearest one is named.
+        ValueError: no model has this name, and the nearest one is named; or its weights
+            are missing or damaged.
     """
     if name not in SCORE_MODELS:
         raise unknown_name("score model", name, SCORE_MODELS)
@@ -64,10 +83,10 @@ def load(name: str, device: torch.device | str = "cpu") -> ScoreModel:
 def missing(name: str) -> str:
     """Why the score of this column or model cannot be had here; empty where it can."""
     try:
-        model_of(name)
+        model = model_of(name)
     except ValueError as error:
         return str(error)
-    return ""
+    return WEIGHTS_MISSING[model]() if model in WEIGHTS_MISSING else ""
 
 
 def model_of(name: str) -> str:

@@ -1,0 +1,94 @@
+"""A tiny WaveGrad 2 decoder, a policy of three weights, and conditioning to feed them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine.model.config import ModelConfig
+from engine.model.decoder import Decoder
+from engine.types import HOP, Conditioning, Policy, frame_mask
+
+
+class ThreeWeights(Policy):
+    """eps = gain x_t + shift + voice mean(cond), zero behind each row's frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(0.7))
+        self.shift = nn.Parameter(torch.tensor(0.05))
+        self.voice = nn.Parameter(torch.tensor(0.2))
+
+    def predict_noise(
+        self, x_t: Tensor, cond: Tensor, noise_level: Tensor, frames: Tensor | None = None
+    ) -> Tensor:
+        spread = cond.mean(1).repeat_interleave(HOP, dim=-1)
+        eps = self.gain * noise_level * x_t + self.shift + self.voice * spread
+        if frames is None:
+            return eps
+        return eps * frame_mask(frames, cond.shape[-1]).repeat_interleave(HOP, dim=-1)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Tensors this small lose more to waiting for a second thread than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> ModelConfig:
+    return ModelConfig(
+        symbols=151,
+        encoder_channels=6,
+        encoder_kernel=3,
+        encoder_layers=1,
+        speaker_channels=2,
+        duration_lstm=4,
+        range_lstm=4,
+        hop=HOP,
+        sample_rate=22050,
+        u_pre=8,
+        u_out=(8, 8, 6, 4, 4),
+        u_factors=(5, 5, 3, 2, 2),
+        u_dilations=((1, 2, 4, 8),) * 3 + ((1, 2, 1, 2),) * 2,
+        d_pre=4,
+        d_out=(4, 4, 6, 8),
+        d_dilations=((1, 2, 4),) * 4,
+        window_frames=4,
+    )
+
+
+@pytest.fixture
+def tiny_decoder(tiny_config: ModelConfig) -> Decoder:
+    """The real network, with weights that are random and always the same."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Decoder(tiny_config).eval()
+
+
+@pytest.fixture
+def three_weights() -> Policy:
+    return ThreeWeights()
+
+
+@pytest.fixture(scope="session")
+def conditioning(tiny_config: ModelConfig) -> Callable[[tuple[int, ...]], Conditioning]:
+    """Frames of each row -> random conditioning as the front end returns it."""
+
+    def make(frames: tuple[int, ...]) -> Conditioning:
+        longest, counts = max(frames), torch.tensor(frames)
+        rows = [
+            torch.randn(
+                tiny_config.cond_channels, longest, generator=torch.Generator().manual_seed(row)
+            )
+            for row in range(len(frames))
+        ]
+        return Conditioning(torch.stack(rows) * frame_mask(counts, longest)[:, None], counts)
+
+    return make
