@@ -132,9 +132,7 @@ class UTMOS:
     sample_rate_hz = 16_000
     differentiable = True
 
-    def __init__(
-        self, device: torch.device | str = "cpu", network: Network | None = None
-    ) -> None:
+    def __init__(self, device: torch.device | str = "cpu", network: Network | None = None) -> None:
         """Loads the published weights, unless a network is given, as only a test has one.
 
         Raises:
@@ -247,10 +245,12 @@ def weights_path() -> Path:
             _check_size(path)
             return path
     if named:
-        raise WeightsError(f"{VARIABLE} names {named} as UTMOS's weights, and there is no such file")
+        raise WeightsError(
+            f"{VARIABLE} names {named} as UTMOS's weights, and there is no such file"
+        )
     raise WeightsError(
-        f"UTMOS needs its weights, {WEIGHTS} ({WEIGHTS_BYTES / 1e6:.0f} MB), from "
-        f"{WEIGHTS_ADDRESS} in the folder {folder}"
+        f"UTMOS has no weights here; download {WEIGHTS} ({WEIGHTS_BYTES / 1e6:.0f} MB) from "
+        f"{WEIGHTS_ADDRESS} into the folder {folder}"
     )
 
 
