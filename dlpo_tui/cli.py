@@ -183,8 +183,8 @@ def listen(
         from engine.synthesis import speak, utter
 
         voice = voices.load(checkpoint)
-        told = {k: v for k, v in voice.card.about.get("schedule", {}).items() if k != "betas"}
-        schedule = build(ScheduleSpec(**{**told, "timesteps": steps}))
+        told = {**voice.card.about.get("schedule", {}), "timesteps": steps}
+        schedule = build(profiles.build(ScheduleSpec, told, checkpoint))
         prompts = utter(voice.model, [text], voice.speaker(speaker), pace)
         with Progress(console=err, transient=True) as bar:
             task = bar.add_task("speaking", total=schedule.timesteps)

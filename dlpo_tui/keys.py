@@ -56,7 +56,7 @@ KEYS: tuple[Key, ...] = (
     Key("down", "↑ ↓", "choose(1)", "choose", "the next knob, the one before", "knobs"),
     Key("up", "", "choose(-1)", "", "", "knobs"),
     Key("enter", "enter", "type", "type", "type a value; a digit begins, too", "knobs"),
-    Key("escape", "esc", "app.focus('clips')", "back", "back to the clips", "knobs"),
+    Key("escape", "esc", "screen.clips", "back", "back to the clips", "knobs"),
     Key("enter", "enter", "", "set", "set the value that was typed", "typing"),
     Key("escape", "esc", "", "keep", "keep the value as it was", "typing"),
     Key("escape,q,question_mark,l", "esc", "app.pop_screen", "back", "back", "reading"),

@@ -118,18 +118,25 @@ def prompt_texts(source: str, half: int, fallback: str, notices: list[str]) -> t
         if not fallback:
             known = ", ".join(BUNDLED_PROMPTS)
             raise ProfileError(f"there are no prompts {source}; name a file, or one of: {known}")
-        notices.append(f"{source} is not there: the bundled {fallback} prompts stand in")
+        notices.append(f"{source} is not there: the {fallback} prompts stand in")
         return prompt_texts(fallback, half, "", notices)
     try:
         if path.is_dir():
             corpus = PreparedCorpus.open(path)
             clips = corpus.held_out if half else corpus.training
-            return tuple(dict.fromkeys(clip.text for clip in clips))
-        if path.name == "metadata.csv":
-            return metadata_texts(path, half)
-        return read_prompts(path)
+            texts = tuple(dict.fromkeys(clip.text for clip in clips))
+        elif path.name == "metadata.csv":
+            texts = metadata_texts(path, half)
+        else:
+            texts = read_prompts(path)
     except CorpusError as error:
         raise ProfileError(str(error)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"the prompts {path} cannot be read: {error}") from None
+    if not texts:
+        use = ("to train on", "to hold out")[half]
+        raise ProfileError(f"{path} has no sentence {use}")
+    return texts
 
 
 def metadata_texts(path: Path, half: int) -> tuple[str, ...]:

@@ -79,14 +79,16 @@ def events(folder: Path) -> Iterator[m.Event]:
     """The events of a run, in order; a torn last line (a killed process) is left out."""
     path = folder / "events.jsonl"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Bytes: a killed process may have cut a character, and a prompt may hold line ends of
+        # Unicode, which are no ends of a line here.
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
     except OSError as error:
         raise JournalError(f"{folder} has no journal that can be read ({error})") from None
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-            row.pop("at", None)
-            row.pop("format_version", None)
+            if isinstance(row, dict):
+                row = {k: v for k, v in row.items() if k not in ("at", "format_version")}
             event = m.from_json(row)
         except ValueError as error:
             if number == len(lines):

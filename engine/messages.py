@@ -10,6 +10,7 @@ import math
 import types
 import typing
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -67,17 +68,17 @@ def check_knobs(changes: dict[str, Any]) -> dict[str, float]:
         if name not in KNOB_RANGES:
             raise ValueError(f"there is no knob {name!r}; the knobs are {', '.join(KNOB_RANGES)}")
         limits = KNOB_RANGES[name]
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
+        number = math.nan
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            with suppress(OverflowError):  # a whole number past every float
+                number = float(value)
+        if not math.isfinite(number):
             raise ValueError(f"{name} must be a finite number, not {value!r}")
-        if not limits.low <= value <= limits.high:
+        if not limits.low <= number <= limits.high:
             raise ValueError(
-                f"{name} must lie between {limits.low:g} and {limits.high:g}, not at {value:g}"
+                f"{name} must lie between {limits.low:g} and {limits.high:g}, not at {number:g}"
             )
-        checked[name] = float(value)
+        checked[name] = number
     return checked
 
 
@@ -135,22 +136,22 @@ class Clip:
 class UpdateStats:
     """Means over one update, ready to plot; no tensors."""
 
-    loss: float
-    """The algorithm's loss, mean over K x B."""
+    loss: float | None
+    """The algorithm's loss, mean over K x B; None where it is not finite."""
     reward: Interval | None
     """None when every clip failed."""
     penalty: float | None
     """The model's own training loss l (L1 or L2 on the noise); None where not computed."""
     kl: float | None
     """KL(policy || reference), nats per audio sample; None where not computed."""
-    ratio: float
+    ratio: float | None
     """Mean probability ratio; 1 before the first optimizer step of an update."""
     clip_high: float
     """Share of (timestep, rollout) pairs whose ratio stood above 1 + clip_range."""
     clip_low: float
     """Share below 1 - clip_range."""
-    grad_norm: float
-    """Before clipping."""
+    grad_norm: float | None
+    """Before clipping; None where it is not finite."""
     failed: int
     """Clips masked because a reward failed."""
     skipped: int
@@ -433,9 +434,10 @@ def to_json(message: Event | Command) -> dict[str, Any]:
 
 def from_json(data: dict[str, Any]) -> Event | Command:
     """The inverse of `to_json`; ValueError, one sentence, for what is no message."""
-    kind = KINDS.get(str(data.get("kind")))
+    name = data.get("kind") if isinstance(data, dict) else None
+    kind = KINDS.get(str(name))
     if kind is None:
-        raise ValueError(f"{data.get('kind')!r} is no event or command")
+        raise ValueError(f"{name!r} is no event or command")
     try:
         message = revive(kind, {k: v for k, v in data.items() if k != "kind"})
     except (TypeError, KeyError, AttributeError) as error:

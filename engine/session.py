@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -90,6 +92,7 @@ class Session:
             self.end("stopped")
         except Exception as error:  # the thread's one boundary: report, never vanish
             log.exception("the session failed")
+            self.rescue()
             self.end("failed", sentence(error))
         finally:
             self.journal.close()
@@ -195,8 +198,9 @@ class Session:
             )
 
         self.update += 1
+        means = {name: finite(value) for name, value in asdict(done).items()}
         stats = m.UpdateStats(
-            **asdict(done), reward=interval(total[valid].cpu()),
+            **means, reward=interval(total[valid].cpu()),
             failed=int((~valid).sum()), clamped=float(traj.clamped), seconds=self.seconds,
         )  # fmt: skip
         self.emit(m.UpdateFinished(self.update, stats))
@@ -306,7 +310,7 @@ class Session:
         if self.update == self.saved_at and not label:
             return
         self.enter("save")
-        stem = f"update-{self.update:06d}" + (f"-{label}" if label else "")
+        stem = "-".join([f"update-{self.update:06d}", *re.findall(r"[\w.]+", label)])[:60]
         path = f"checkpoints/{stem}.safetensors"
         card = with_about(
             self.voice.card,
@@ -323,6 +327,13 @@ class Session:
         checkpoint.save(self.folder / path, self.voice.model, card)
         self.saved_at = self.update
         self.emit(m.CheckpointSaved(self.update, path, label))
+
+    def rescue(self) -> None:
+        """After a failure: what has been learnt since the last checkpoint, where it can be kept."""
+        try:
+            self.save()
+        except Exception:  # the first error is the one to report
+            log.exception("and no checkpoint could be written")
 
     # --- commands
 
@@ -418,6 +429,11 @@ class Session:
 
     def end(self, reason: m.Reason, error: str = "") -> None:
         self.emit(m.SessionEnded(self.update, reason, error))
+
+
+def finite(value: Any) -> Any:
+    """A number as JSON can hold it: None for NaN and infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def sentence(error: Exception) -> str:

@@ -66,30 +66,34 @@ class RunScreen(Screen[None]):
         """`folder`: the run's, where it is not where the session says."""
         super().__init__()
         self.send, self.sound, self.folder = send, sound, folder
-        self.log_path, self.outlives = log_path, outlives
+        self.outlives = outlives
         self.now = Snapshot()
         self.asked: Asked = ""
         self._ticks = TICKS_A_PAINT
         self._painted: Snapshot | None = None
         self._wished: tuple[Path, str] | None = None
-        self._refused = 0
+
+        # Held, not looked up: a last snapshot may come while the screen is taken apart.
+        self.head, self.status, self.waiting = RunHead(), Status(), Waiting(log_path)
+        self.charts = ChartGrid(id="charts")
+        self.knobs, self.clips = KnobPanel(id="knobs"), ClipTable(id="clips")
+        self.tail, self.bar = LogTail(id="log"), KeyBar()
 
     def compose(self) -> ComposeResult:
-        yield RunHead()
-        yield Status()
-        yield Waiting()
+        yield self.head
+        yield self.status
+        yield self.waiting
         with Vertical(id="body"):
-            yield ChartGrid(id="charts")
+            yield self.charts
             with Container(id="lower"):
-                yield KnobPanel(id="knobs")
-                yield ClipTable(id="clips")
-            yield LogTail(id="log")
-        yield KeyBar()
+                yield self.knobs
+                yield self.clips
+            yield self.tail
+        yield self.bar
 
     def on_mount(self) -> None:
-        self.query_one("#knobs").border_title = " knobs "
-        self.query_one("#log").border_title = " log "
-        self.query_one(Waiting).log_path = self.log_path
+        self.knobs.border_title = " knobs "
+        self.tail.border_title = " log "
         self.set_class(True, "-waiting")
         self.show_keys()
 
@@ -104,30 +108,30 @@ class RunScreen(Screen[None]):
             self.asked, changed = "", True
         self._ticks += 1
         if now.started is None:
-            self.query_one(Waiting).show(now, seconds)
+            self.waiting.show(now, seconds)
         if changed:
             self.set_class(now.started is None, "-waiting")
-            self.query_one(RunHead).show(now, self.asked)
-            self.query_one(Status).show(now)
-            self.query_one(KnobPanel).show(now)
-            self.query_one(LogTail).show(now)
+            self.head.show(now, self.asked)
+            self.status.show(now)
+            self.knobs.show(now)
+            self.tail.show(now)
             self.show_keys()
         if now is not self._painted and (self._ticks >= TICKS_A_PAINT or now.ended):
             self._ticks, self._painted = 0, now
-            self.query_one(ChartGrid).show(now)
-            self.query_one(ClipTable).show(now)
+            self.charts.show(now)
+            self.clips.show(now)
         self.show_sound()
 
     def refuse(self, sentence: str) -> None:
         """The session did not take a command."""
-        self.query_one(KnobPanel).refuse(sentence)
+        self.knobs.refuse(sentence)
 
     def show_sound(self) -> None:
         if self._wished is None:
             return
         path, told = self._wished
         sounds = self.sound.playing() == path
-        self.query_one(ClipTable).sound(told if sounds else "")
+        self.clips.sound(told if sounds else "")
         if not sounds:
             self._wished = None
             if excuse := self.sound.describe():
@@ -135,19 +139,18 @@ class RunScreen(Screen[None]):
 
     def show_keys(self) -> None:
         """The bar's keys: those of the focused panel before those of the session."""
-        knobs = self.query_one(KnobPanel)
-        if knobs.has_focus and knobs.typed is not None:
+        if self.knobs.has_focus and self.knobs.typed is not None:
             keys: list[Key] = hints("typing")
         elif self.now.started is None:
             keys = [key for key in hints("session") if key.shown in BEFORE_THE_START]
         elif self.now.ended is not None:
             keys = [key for key in hints("session") if key.shown in AFTER_THE_END]
         else:
-            keys = hints("knobs", "session") if knobs.has_focus else hints("session")
-        self.query_one(KeyBar).show(keys, {"space": "resume"} if self.now.paused else {})
+            keys = hints("knobs", "session") if self.knobs.has_focus else hints("session")
+        self.bar.show(keys, {"space": "resume"} if self.now.paused else {})
 
     def say(self, sentence: str) -> None:
-        self.query_one(LogTail).say(sentence)
+        self.tail.say(sentence)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         self.show_keys()
@@ -188,12 +191,12 @@ class RunScreen(Screen[None]):
 
     def wait_for(self, asked: Asked) -> None:
         self.asked = asked
-        self.query_one(RunHead).show(self.now, asked)
+        self.head.show(self.now, asked)
 
     # --- Clips ---
 
     def action_play(self) -> None:
-        clip = self.query_one(ClipTable).selected
+        clip = self.clips.selected
         folder = self.folder or Path(self.now.started.folder if self.now.started else ".")
         if clip is None:
             self.say("there is no clip yet")
@@ -214,18 +217,20 @@ class RunScreen(Screen[None]):
     # --- Panels ---
 
     def action_knob(self, name: str) -> None:
-        knobs = self.query_one(KnobPanel)
-        knobs.focus()
-        knobs.choose(name)
+        self.knobs.focus()
+        self.knobs.choose(name)
+
+    def action_clips(self) -> None:
+        self.clips.focus()
 
     def action_page(self, by: int) -> None:
-        self.query_one(ChartGrid).turn_page(by)
+        self.charts.turn_page(by)
 
     def action_zoom(self) -> None:
-        self.query_one(ChartGrid).zoom()
+        self.charts.zoom()
 
     def action_window(self) -> None:
-        self.query_one(ChartGrid).turn_window()
+        self.charts.turn_window()
 
     def action_help(self) -> None:
         self.app.push_screen(Help())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from textual.app import ComposeResult
 from textual.containers import Grid
@@ -23,16 +22,14 @@ class ChartGrid(Grid):
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
+        self.charts = [Chart() for _ in range(MOST)]
         self.now = Snapshot()
         self.first = 0
         self.alone = False
         self.window = 0
 
     def compose(self) -> ComposeResult:
-        for _ in range(MOST):
-            chart = Chart()
-            chart.display = False
-            yield chart
+        yield from self.charts
 
     def show(self, now: Snapshot) -> None:
         self.now = now
@@ -81,7 +78,7 @@ class ChartGrid(Grid):
         shown = every[self.first : self.first + room]
         self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
         seen = view(self.now, WINDOWS[self.window])
-        for index, chart in enumerate(self.charts()):
+        for index, chart in enumerate(self.charts):
             chart.display = index < len(shown)
             if chart.display:
                 chart.show(shown[index](seen))
@@ -100,6 +97,3 @@ class ChartGrid(Grid):
         if window:
             parts.append(f"last {window} updates")
         return f" {' · '.join(parts)} "
-
-    def charts(self) -> Iterator[Chart]:
-        yield from self.query(Chart)

@@ -18,7 +18,7 @@ NAMES = tuple(KNOB_RANGES)
 SHORT = {"learning_rate": "lr", "clip_range": "clip", "max_grad_norm": "norm"}
 """In the one-row form of a narrow terminal."""
 LONGEST = max(map(len, NAMES))
-STARTS = "0123456789.+-"
+STARTS = "0123456789."
 """Characters that begin a value at once."""
 
 
@@ -115,7 +115,7 @@ class KnobPanel(Lines, can_focus=True):
 
     def on_key(self, event: events.Key) -> None:
         if self.typed is None:
-            if event.character and event.character in STARTS[:-2]:
+            if event.character and event.character in STARTS:
                 event.stop().prevent_default()
                 self.start_typing(event.character)
             return

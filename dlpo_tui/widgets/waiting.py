@@ -26,7 +26,11 @@ class Waiting(Lines):
 
     now = Snapshot()
     seconds = 0
-    log_path: Path | None = None
+
+    def __init__(self, log_path: Path | None) -> None:
+        """`log_path`: where the details of a failure stand."""
+        super().__init__()
+        self.log_path = log_path
 
     def show(self, now: Snapshot, seconds: float) -> None:
         """`seconds`: since the start."""

@@ -89,7 +89,8 @@ def respaced(timesteps: int, power: float = 1.0) -> Tensor:
     visited = (TRAINING_TIMESTEPS * (i / timesteps) ** power).round().long().clamp(min=1) - 1
     for j in range(1, timesteps):  # rounding must not visit one level twice
         visited[j] = max(int(visited[j]), int(visited[j - 1]) + 1)
-    kept = alphas_cumprod[visited.clamp(max=TRAINING_TIMESTEPS - 1)]
+    last = torch.arange(TRAINING_TIMESTEPS - timesteps, TRAINING_TIMESTEPS)
+    kept = alphas_cumprod[torch.minimum(visited, last)]
     previous = torch.cat([torch.ones(1, dtype=torch.float64), kept[:-1]])
     return (1 - kept / previous).float()
 

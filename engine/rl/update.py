@@ -208,22 +208,31 @@ def detached(terms: StepTerms) -> StepTerms:
 def summary(
     terms: list[StepTerms], losses: list[Tensor], norms: list[float], skipped: int, knobs: Knobs
 ) -> Optimised:
-    """One pass over what was collected, after the last optimizer step."""
+    """One pass over what was collected, after the last optimizer step.
+
+    Means are over finite numbers: a step left out is told by `skipped`, never by a NaN.
+    """
     if not terms:
         return Optimised(0.0, None, None, 1.0, 0.0, 0.0, 0.0, 0)
     ratio = torch.cat([t.log_ratio for t in terms]).exp()
     penalties = [t.penalty for t in terms if t.penalty is not None]
     kls = [t.kl for t in terms if t.kl is not None]
     return Optimised(
-        loss=float(torch.cat(losses).mean()),
-        penalty=float(torch.cat(penalties).mean()) if penalties else None,
-        kl=float(torch.cat(kls).mean()) if kls else None,
-        ratio=float(ratio.mean()),
+        loss=finite_mean(torch.cat(losses)) or 0.0,
+        penalty=finite_mean(torch.cat(penalties)) if penalties else None,
+        kl=finite_mean(torch.cat(kls)) if kls else None,
+        ratio=finite_mean(ratio) or 1.0,
         clip_high=float((ratio > 1 + knobs.clip_range).float().mean()),
         clip_low=float((ratio < 1 - knobs.clip_range).float().mean()),
-        grad_norm=sum(norms) / len(norms),
+        grad_norm=finite_mean(torch.tensor(norms)) or 0.0,
         skipped=skipped,
     )
+
+
+def finite_mean(x: Tensor) -> float | None:
+    """Mean of what is finite in x (N,); None where nothing is."""
+    finite = x[x.isfinite()]
+    return float(finite.mean()) if len(finite) else None
 
 
 @torch.no_grad()
@@ -233,10 +242,9 @@ def ratio_error(policies: Policies, problem: Problem, settings: Settings) -> flo
     Rollout and replay differ in microbatch and in gradient mode, so this is the check that
     they compute one function.
     """
-    worst, every = 0.0, list(range(len(problem.frames)))
+    ratios, every = [], list(range(len(problem.frames)))
     for k in range(len(problem.trajectory.timesteps)):
         eps = penalty_noise(problem, k, 0)
         for rows in microbatches(problem.frames, settings.microbatch, every):
-            terms = step_terms(policies, problem, settings, k, rows, eps)
-            worst = max(worst, float(terms.log_ratio.abs().max()))
-    return worst
+            ratios.append(step_terms(policies, problem, settings, k, rows, eps).log_ratio)
+    return float(torch.cat(ratios).abs().max())  # NaN if any is, unlike Python's max

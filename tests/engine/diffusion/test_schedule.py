@@ -141,8 +141,9 @@ def test_eta_scales_the_noise(timesteps: int, eta: float) -> None:
 def test_the_last_transition_adds_no_noise(spec: ScheduleSpec) -> None:
     chain = s.build(spec)
     assert float(chain.sigma[0]) == 0.0
-    assert float(chain.c_x0[0]) == pytest.approx(1.0, abs=1e-6)
-    assert float(chain.c_xt[0]) == pytest.approx(0.0, abs=1e-6)
+    # In fp32, as in maum's buffers, 1 - (1 - 1e-6) is off by 1.3 per cent.
+    assert float(chain.c_x0[0]) == pytest.approx(1.0, abs=0.014)
+    assert float(chain.c_xt[0]) == 0.0
 
 
 @every_kind

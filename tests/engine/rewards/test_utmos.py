@@ -11,10 +11,10 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import platformdirs
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -125,7 +125,7 @@ def model(network: Network) -> UTMOS:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data folder, and no variable."""
     monkeypatch.delenv(VARIABLE, raising=False)
-    monkeypatch.setattr(utmos.platformdirs, "user_data_path", lambda name: tmp_path / name)
+    monkeypatch.setattr(platformdirs, "user_data_path", lambda name: tmp_path / name)
     return tmp_path / "dlpo-tui"
 
 
@@ -175,10 +175,8 @@ def test_every_stage_agrees_with_upstream(
         if name.startswith(f"out.{wav}.")
     }
     assert seen.keys() == expected.keys()
-    for stage, tensor in expected.items():
-        torch.testing.assert_close(
-            seen[stage], tensor, atol=1e-5, rtol=0.0, msg=lambda text, s=stage: f"{s}: {text}"
-        )
+    furthest = {stage: float((seen[stage] - expected[stage]).abs().max()) for stage in expected}
+    assert max(furthest.values()) <= 1e-5, furthest
 
 
 @pytest.mark.parametrize(
@@ -263,10 +261,10 @@ def test_the_gradient_is_the_slope(
     assert float(gradient.norm()) > 0.0
     # In double precision, where a difference of two scores is not rounded away.
     double = copy.deepcopy(network).double()
-    uphill = 1e-4 * gradient.double() / gradient.norm()
+    uphill = 1e-6 * gradient.double() / gradient.norm()
     with torch.no_grad():
         rise = double(wave.double() + uphill) - double(wave.double() - uphill)
-    assert float(rise) == pytest.approx(2e-4 * float(gradient.norm()), rel=1e-3)
+    assert float(rise) == pytest.approx(2e-6 * float(gradient.norm()), rel=1e-3)
 
 
 def test_nothing_in_it_learns_or_drops_out(network: Network) -> None:
@@ -404,7 +402,6 @@ def test_only_the_published_sizes_are_called_utmos(
     monkeypatch.setattr(utmos, "PUBLISHED", narrow_sizes)
     made = registry.load("utmos")
     assert (made.name, made.columns[0].name, made.differentiable) == ("utmos", "utmos", True)
-    assert narrow_sizes != replace(narrow_sizes, heads=12)
 
 
 class Mischief:
@@ -417,66 +414,66 @@ class Mischief:
         return os.mkdir, (str(self.path),)
 
 
-def foreign(path: Path, state: dict[str, Tensor], kind: str) -> None:
-    match kind:
-        case "code":
-            torch.save({**state, "domain_emb": Mischief(path.parent / "harm")}, path)
-        case "cut":
-            torch.save(state, path)
-            path.write_bytes(path.read_bytes()[:100_000])
-        case "text":
-            path.write_text("<html>404</html>")
-        case "empty":
-            path.touch()
-        case "wrapped":
-            torch.save({"model": state}, path)
-        case "list":
-            torch.save(list(state.values()), path)
-        case "half":
-            torch.save({name: tensor.half() for name, tensor in state.items()}, path)
-        case "nothing":
-            torch.save({}, path)
-        case "fewer":
-            torch.save({n: t for n, t in state.items() if n != "blstm.bias_ih_l0"}, path)
-        case "more":
-            torch.save({**state, "extra": torch.zeros(1)}, path)
-        case "shape":
-            torch.save({**state, "projection.2.bias": torch.zeros(2)}, path)
-        case "flat":
-            torch.save({**state, "blstm.weight_hh_l0": torch.zeros(3)}, path)
-        case "scalar":
-            torch.save({**state, "wav2vec2.post_extract_proj.weight": torch.zeros(())}, path)
+UNREADABLE = "cannot be read as plain tensors"
+NOT_FLOAT32 = "other things than named float32 tensors"
+ANOTHER = "does not hold UTMOS22-strong: its tensors have other names or shapes"
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
+    ("make", "message"),
     [
-        *((kind, "cannot be read as plain tensors") for kind in ("code", "cut", "text", "empty")),
-        *((kind, "other things than named float32") for kind in ("wrapped", "list", "half")),
-        *(
-            (kind, "does not hold UTMOS22-strong: its tensors have other names or shapes")
-            for kind in ("nothing", "fewer", "more", "shape", "flat", "scalar")
-        ),
+        (lambda state: {**state, "domain_emb": Mischief(Path("harm"))}, UNREADABLE),
+        (lambda state: {"model": state}, NOT_FLOAT32),
+        (lambda state: list(state.values()), NOT_FLOAT32),
+        (lambda state: {name: tensor.half() for name, tensor in state.items()}, NOT_FLOAT32),
+        (lambda state: {}, ANOTHER),
+        (lambda state: dict(list(state.items())[1:]), ANOTHER),
+        (lambda state: {**state, "extra": torch.zeros(1)}, ANOTHER),
+        (lambda state: {**state, "projection.2.bias": torch.zeros(2)}, ANOTHER),
+        (lambda state: {**state, "blstm.weight_hh_l0": torch.zeros(3)}, ANOTHER),
+        (lambda state: {**state, "wav2vec2.post_extract_proj.weight": torch.tensor(0.0)}, ANOTHER),
+        (lambda state: {**state, "wav2vec2.encoder.layers.x": torch.zeros(1)}, ANOTHER),
     ],
 )
-def test_another_file_is_refused_in_one_sentence(
-    tmp_path: Path, state: dict[str, Tensor], kind: str, message: str
+def test_another_file_of_torchs_is_refused_in_one_sentence(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    state: dict[str, Tensor],
+    make: Callable[[dict[str, Tensor]], object],
+    message: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # Where code in a pickle would leave its folder.
     path = tmp_path / "foreign.pt"
-    foreign(path, state, kind)
-    with pytest.raises(ValueError, match=message) as raised:
-        load(path, HEADS)
-    assert isinstance(raised.value, WeightsError)
-    assert "\n" not in str(raised.value)
+    torch.save(make(state), path)
+    refused(path, message)
     assert [p.name for p in tmp_path.iterdir()] == ["foreign.pt"]
 
 
-def test_a_safetensors_file_cut_short(tmp_path: Path, state: dict[str, Tensor]) -> None:
-    path = tmp_path / "cut.safetensors"
-    save_file(state, path)
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(WeightsError, match=r"plain tensors \(SafetensorError\)"):
+@pytest.mark.parametrize("data", [b"", b"<html>404</html>", b"PK\x03\x04 and no more"])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_what_is_no_file_of_tensors(tmp_path: Path, data: bytes, suffix: str) -> None:
+    path = (tmp_path / "foreign").with_suffix(suffix)
+    path.write_bytes(data)
+    refused(path, UNREADABLE)
+
+
+@pytest.mark.parametrize("kept", [0.03, 0.5, 0.999])
+def test_a_file_cut_short(
+    tmp_path: Path, narrow: Path, state: dict[str, Tensor], kept: float
+) -> None:
+    copied = tmp_path / "cut.safetensors"
+    save_file(state, copied)
+    for data, path in ((narrow.read_bytes(), tmp_path / "cut.pt"), (copied.read_bytes(), copied)):
+        path.write_bytes(data[: int(kept * len(data))])
+        refused(path, UNREADABLE)
+
+
+def refused(path: Path, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
         load(path, HEADS)
+    assert isinstance(raised.value, WeightsError)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.weights

@@ -1,0 +1,133 @@
+"""Charts on the screen: layout by size, marks, and what a curve of odd values looks like."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import scenes
+from conftest import Stager
+
+from dlpo_tui.widgets.chart import Chart
+from dlpo_tui.widgets.curves import builders, view
+from engine.messages import (
+    Column,
+    EvaluationFinished,
+    Event,
+    SessionStarted,
+    UpdateFinished,
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [
+        ((40, 12), (1, 1)),
+        ((60, 20), (1, 1)),
+        ((80, 24), (2, 1)),
+        ((120, 40), (3, 2)),
+        ((200, 60), (4, 2)),
+    ],
+)
+async def test_as_many_charts_as_fit(
+    stage: Stager, size: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    async with stage(size=size) as at:
+        grid = at.app.run_screen.charts
+        assert grid.shape(7) == shape
+        shown = [chart for chart in grid.query(Chart) if chart.display]
+        assert len(shown) == min(shape[0] * shape[1], 7)
+        assert at.lines()[-1].rstrip().endswith("quit")
+
+
+def odd(values: list[float]) -> list[Event]:
+    """A session whose every number is odd."""
+    stats = [scenes.running(1)[-3]]
+    update = next(e for e in scenes.running(1) if isinstance(e, UpdateFinished))
+    stats = [
+        replace(update.stats, loss=v, grad_norm=v, ratio=v, penalty=None, reward=None)
+        for v in values
+    ]
+    return [scenes.STARTED, *(UpdateFinished(i + 1, s) for i, s in enumerate(stats))]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[], [1.0], [1.0, math.inf, 2.0], [math.nan] * 5, [0.0] * 9, [1e308, -1e308, 5.0], [1e-300]],
+)
+async def test_no_value_breaks_the_screen(stage: Stager, values: list[float]) -> None:
+    async with stage(odd(values), size=(120, 40)) as at:
+        assert "loss" in at.text()
+        if not values or math.isnan(values[0]):
+            assert "no values yet" in at.text()
+
+
+async def test_a_single_point_is_seen(stage: Stager) -> None:
+    async with stage(odd([1.0]), size=(120, 40)) as at:
+        chart = next(c for c in at.app.screen.query(Chart) if c.figure and c.figure.title == "loss")
+        assert "●" in "\n".join(strip.text for strip in chart.draw(chart.size))
+
+
+async def test_a_gap_parts_the_curve(stage: Stager) -> None:
+    values = [1.0] * 10 + [math.nan] * 20 + [1.0] * 10
+    async with stage(odd(values), size=(120, 40)) as at:
+        chart = next(c for c in at.app.screen.query(Chart) if c.figure and c.figure.title == "loss")
+        lines = [strip.text[7:] for strip in chart.draw(chart.size)[1:-1]]
+        line = next(line for line in lines if any(c > "⠀" for c in line if c != "│"))
+        assert len(line.split()) == 2
+
+
+async def test_marks_are_drawn(stage: Stager) -> None:
+    async with stage(size=(80, 24)) as at:
+        chart = at.app.screen.query(Chart).first()
+        axis = chart.draw(chart.size)[-1].text
+        assert axis.count("┴") == 2, "the third lies under the alarm, the fourth under the end"
+        assert axis.count("▲") == 1
+        assert axis.count("!") == 1
+        assert any("┊" in strip.text for strip in chart.draw(chart.size))
+
+
+def test_every_judge_has_a_chart() -> None:
+    now = scenes.fold(scenes.running())
+    titles = [build(view(now)).title for build in builders(now)]
+    assert titles == ["reward", "wer", "loss", "ratio", "gradient", "cer", "loudness"]
+
+
+def test_rewards_that_are_not_the_reward_have_charts() -> None:
+    two: SessionStarted = replace(
+        scenes.STARTED, rewards=(*scenes.REWARDS, Column("utmos", "MOS", True, 1.0, 5.0))
+    )
+    now = scenes.fold([two, *scenes.running()[4:]])
+    titles = [build(view(now)).title for build in builders(now)]
+    assert {"distillmos", "utmos"} <= set(titles)
+
+
+def test_a_weighted_reward_is_not_compared_with_its_column() -> None:
+    now = scenes.fold(scenes.running())
+    doubled = tuple(replace(c, reward=c.reward and 2 * c.reward) for c in now.clips)
+    now = replace(now, clips=doubled)
+    titles = [build(view(now)).title for build in builders(now)]
+    assert "distillmos" in titles
+    assert len(builders(now)[0](view(now)).series) == 1
+
+
+def test_the_engine_may_give_the_evaluated_reward_itself() -> None:
+    now = scenes.fold(scenes.running())
+    doubled = tuple(replace(c, reward=c.reward and 2 * c.reward) for c in now.clips)
+    now = replace(now, clips=doubled)
+    events = [EvaluationFinished(50, {"reward": scenes.interval(7.5, 0.2)}, 1.0)]
+    from engine.messages import advance
+
+    now = advance(now, events[0])
+    series = builders(now)[0](view(now)).series
+    assert [s.name for s in series] == ["reward", "eval"]
+
+
+def test_a_window_cuts_the_old() -> None:
+    now = scenes.fold(scenes.running())
+    seen = view(now, 20)
+    assert seen.across.low == 20
+    assert [update for update, _ in seen.evaluations] == [20, 30, 40]
+    assert seen.history[0][0] == 20
+    assert all(mark.update >= 20 for mark in seen.figure("x").marks)
