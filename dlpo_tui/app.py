@@ -66,8 +66,10 @@ class DlpoApp(App[None]):
         self._refused = len(self.bridge.refusals)
         self.run_screen.show(now, self.clock() - self._began)
         if now.ended is not None:
-            if isinstance(self.screen, Question):
-                self.screen.dismiss("keep")
+            stack = self.screen_stack
+            # While the app closes, the timer may ring once more over an empty stack.
+            if stack and isinstance(stack[-1], Question):
+                stack[-1].dismiss("keep")
             if self.run_screen.asked == "stopping":
                 self.exit()
 

@@ -106,6 +106,8 @@ def screen_run(settings: Profile, folder: Path) -> int:
 
     bridge = Bridge(open_session)
     code = run_app(bridge, folder)
+    if code == Exit.FAILED and not (bridge.now.ended and bridge.now.ended.error):
+        err.print(f"dlpo-tui: the screen failed; why is in {folder / 'session.log'}", markup=False)
     farewell(bridge.now, folder)
     return code
 

@@ -35,11 +35,11 @@ class Lines:
 
     def update(self, update: int, stats: m.UpdateStats) -> str:
         parts = [
-            f"update {update:4d}  reward {interval(stats.reward)}  loss {shown(stats.loss, '+.4f')}",
+            f"update {update:4d}  reward {interval(stats.reward)}  loss {stats.loss:+.4f}",
             f"penalty {stats.penalty:.4f}" if stats.penalty is not None else "",
             f"kl {stats.kl:.2g}" if stats.kl is not None else "",
-            f"ratio {shown(stats.ratio, '.4f')}  clip +{stats.clip_high:.0%} -{stats.clip_low:.0%}",
-            f"grad {shown(stats.grad_norm, '.2g')}",
+            f"ratio {stats.ratio:.4f}  clip +{stats.clip_high:.0%} -{stats.clip_low:.0%}",
+            f"grad {stats.grad_norm:.2g}",
             f"failed {stats.failed}" if stats.failed else "",
             "weights left alone" if stats.skipped else "",
             f"({sum(stats.seconds.values()):.1f} s)",
@@ -48,11 +48,6 @@ class Lines:
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, emoji=False)
-
-
-def shown(value: float | None, digits: str) -> str:
-    """A number in this format, or a dash where there is none."""
-    return "-" if value is None else format(value, digits)
 
 
 def interval(value: m.Interval | None) -> str:

@@ -131,7 +131,9 @@ def describe(path: Path, metadata: dict[str, str]) -> Card:
     version = metadata.get("version", "1")
     if metadata.get("format", FORMAT) != FORMAT or version != str(VERSION):
         told = f"{metadata.get('format')} version {version}"
-        raise CheckpointError(f"{path} is a {told}; this program reads {FORMAT} version {VERSION}")
+        raise CheckpointError(
+            f"{path} says it is {told}; this program reads {FORMAT} version {VERSION}"
+        )
     try:
         config = ModelConfig.from_json(metadata["config"])
         symbols = tuple(json.loads(metadata.get("symbols", json.dumps(SYMBOLS))))

@@ -15,6 +15,8 @@ from engine import messages as m
 from engine.profile import Profile
 
 FORMAT_VERSION = 1
+LASTING = m.UpdateFinished | m.CheckpointSaved | m.SessionEnded | m.KnobsChanged
+"""Events on whose account the journal is fsynced."""
 
 
 class JournalError(ValueError):
@@ -67,7 +69,7 @@ class Journal:
         if isinstance(event, m.SessionStarted):
             row["format_version"] = FORMAT_VERSION
         self.file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-        if isinstance(event, m.UpdateFinished | m.CheckpointSaved | m.SessionEnded | m.KnobsChanged):
+        if isinstance(event, LASTING):
             self.file.flush()
             os.fsync(self.file.fileno())
 

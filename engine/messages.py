@@ -136,22 +136,22 @@ class Clip:
 class UpdateStats:
     """Means over one update, ready to plot; no tensors."""
 
-    loss: float | None
-    """The algorithm's loss, mean over K x B; None where it is not finite."""
+    loss: float
+    """The algorithm's loss, mean over K x B."""
     reward: Interval | None
     """None when every clip failed."""
     penalty: float | None
     """The model's own training loss l (L1 or L2 on the noise); None where not computed."""
     kl: float | None
     """KL(policy || reference), nats per audio sample; None where not computed."""
-    ratio: float | None
+    ratio: float
     """Mean probability ratio; 1 before the first optimizer step of an update."""
     clip_high: float
     """Share of (timestep, rollout) pairs whose ratio stood above 1 + clip_range."""
     clip_low: float
     """Share below 1 - clip_range."""
-    grad_norm: float | None
-    """Before clipping; None where it is not finite."""
+    grad_norm: float
+    """Before clipping."""
     failed: int
     """Clips masked because a reward failed."""
     skipped: int

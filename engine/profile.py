@@ -248,7 +248,7 @@ def read(path: Path, changes: Sequence[str]) -> dict[str, Any]:
 
 
 def suggest_file(path: Path) -> str:
-    folders = dict.fromkeys((path.parent, Path("profiles")))
+    folders = dict.fromkeys((Path("profiles"), path.parent))  # of one name, the latter wins
     found = {p.name: p for f in folders if f.is_dir() for p in sorted(f.glob("*.toml"))}
     found.pop("pyproject.toml", None)
     near = difflib.get_close_matches(path.name, found, n=1, cutoff=0.5)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -95,7 +94,8 @@ class Session:
             self.rescue()
             self.end("failed", sentence(error))
         finally:
-            self.journal.close()
+            with suppress(OSError):  # told already, by the event that could not be written
+                self.journal.close()
 
     def open(self) -> None:
         """Loads what the profile names and says what it will train."""
@@ -198,10 +198,9 @@ class Session:
             )
 
         self.update += 1
-        means = {name: finite(value) for name, value in asdict(done).items()}
         stats = m.UpdateStats(
-            **means, reward=interval(total[valid].cpu()),
-            failed=int((~valid).sum()), clamped=float(traj.clamped), seconds=self.seconds,
+            **asdict(done), reward=interval(total[valid].cpu()),
+            failed=int((~valid).sum()), clamped=float(traj.clamped), seconds=dict(self.seconds),
         )  # fmt: skip
         self.emit(m.UpdateFinished(self.update, stats))
         return done.skipped
@@ -428,12 +427,12 @@ class Session:
         self.emit(m.Noticed(self.update, level, text))
 
     def end(self, reason: m.Reason, error: str = "") -> None:
-        self.emit(m.SessionEnded(self.update, reason, error))
-
-
-def finite(value: Any) -> Any:
-    """A number as JSON can hold it: None for NaN and infinity."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        event = m.SessionEnded(self.update, reason, error)
+        try:
+            self.journal.write(event)
+        except OSError:  # a full disk may be the very reason; whoever listens is told all the same
+            log.exception("the end is missing in the journal")
+        self.listener(event)
 
 
 def sentence(error: Exception) -> str:

@@ -79,16 +79,13 @@ def three_weights() -> Policy:
 
 @pytest.fixture(scope="session")
 def conditioning(tiny_config: ModelConfig) -> Callable[[tuple[int, ...]], Conditioning]:
-    """Frames of each row -> random conditioning as the front end returns it."""
+    """Frames of each row -> conditioning as the front end returns it, random by row and length."""
 
     def make(frames: tuple[int, ...]) -> Conditioning:
-        longest, counts = max(frames), torch.tensor(frames)
-        rows = [
-            torch.randn(
-                tiny_config.cond_channels, longest, generator=torch.Generator().manual_seed(row)
-            )
-            for row in range(len(frames))
-        ]
-        return Conditioning(torch.stack(rows) * frame_mask(counts, longest)[:, None], counts)
+        cond = torch.zeros(len(frames), tiny_config.cond_channels, max(frames))
+        for row, count in enumerate(frames):
+            own = torch.Generator().manual_seed(row)
+            cond[row, :, :count] = torch.randn(cond.shape[1], count, generator=own)
+        return Conditioning(cond, torch.tensor(frames))
 
     return make

@@ -64,13 +64,13 @@ class RunScreen(Screen[None]):
         outlives: bool = False,
     ) -> None:
         """`folder`: the run's, where it is not where the session says."""
-        super().__init__()
+        super().__init__(classes="-waiting")
         self.send, self.sound, self.folder = send, sound, folder
         self.outlives = outlives
         self.now = Snapshot()
         self.asked: Asked = ""
         self._ticks = TICKS_A_PAINT
-        self._painted: Snapshot | None = None
+        self._painted = Snapshot()
         self._wished: tuple[Path, str] | None = None
 
         # Held, not looked up: a last snapshot may come while the screen is taken apart.
@@ -94,7 +94,6 @@ class RunScreen(Screen[None]):
     def on_mount(self) -> None:
         self.knobs.border_title = " knobs "
         self.tail.border_title = " log "
-        self.set_class(True, "-waiting")
         self.show_keys()
 
     # --- What is shown ---
@@ -116,11 +115,20 @@ class RunScreen(Screen[None]):
             self.knobs.show(now)
             self.tail.show(now)
             self.show_keys()
-        if now is not self._painted and (self._ticks >= TICKS_A_PAINT or now.ended):
-            self._ticks, self._painted = 0, now
-            self.charts.show(now)
-            self.clips.show(now)
+        self.paint(now)
         self.show_sound()
+
+    def paint(self, now: Snapshot) -> None:
+        """Charts and table, where what they draw has changed: progress in a phase has not."""
+        if self._ticks < TICKS_A_PAINT and not now.ended:
+            return
+        before, self._painted = self._painted, now
+        if any(a is not b for a, b in zip(curves(before), curves(now), strict=True)):
+            self.charts.show(now)
+            self._ticks = 0
+        if before.clips is not now.clips or before.started is not now.started:
+            self.clips.show(now)
+            self._ticks = 0
 
     def refuse(self, sentence: str) -> None:
         """The session did not take a command."""
@@ -217,11 +225,12 @@ class RunScreen(Screen[None]):
     # --- Panels ---
 
     def action_knob(self, name: str) -> None:
-        self.knobs.focus()
+        # Not focus(), which acts later: the next key may be in the queue already.
+        self.set_focus(self.knobs)
         self.knobs.choose(name)
 
     def action_clips(self) -> None:
-        self.clips.focus()
+        self.set_focus(self.clips)
 
     def action_page(self, by: int) -> None:
         self.charts.turn_page(by)
@@ -255,3 +264,8 @@ class RunScreen(Screen[None]):
                 self.send(SaveCheckpoint("on quitting"))
             if self.ask_for(Stop(), "stopping; q again leaves at once"):
                 self.wait_for("stopping")
+
+
+def curves(now: Snapshot) -> tuple[object, ...]:
+    """The parts of a snapshot that charts draw."""
+    return now.started, now.history, now.evaluations, now.marks

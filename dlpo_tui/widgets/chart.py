@@ -6,17 +6,15 @@ import math
 from typing import ClassVar
 
 from rich.color import Color
-from rich.style import Style
 from rich.text import Text
 from textual.geometry import Size
 from textual.strip import Strip
-from textual.widget import Widget
 
 from dlpo_tui import formats
 from dlpo_tui.widgets import plot
 from dlpo_tui.widgets.canvas import Canvas
 from dlpo_tui.widgets.curves import Figure
-from dlpo_tui.widgets.lines import ink, strip
+from dlpo_tui.widgets.lines import Inked
 from dlpo_tui.widgets.plot import Series, Span
 
 TINT = 0.27
@@ -28,13 +26,12 @@ MARKS = {"checkpoint": "┴", "knob": "▲", "alarm": "!"}
 """On the horizontal axis, the most important last: it is drawn over the others."""
 
 
-class Chart(Widget):
+class Chart(Inked):
     """Draws a figure into strips once a change; scrolling or focus redraws nothing."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"chart--{part}" for part in (*ROLES, "points", "value", "axis", "label", *MARKS)
+        f"ink--{part}" for part in (*ROLES, "points", "value", "axis", "label", *MARKS)
     }
-    ALLOW_SELECT = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,8 +52,9 @@ class Chart(Widget):
     def render_line(self, y: int) -> Strip:
         if not self._strips or self._strips[0].cell_length != self.size.width:
             self._strips = self.draw(self.size)
-        blank = Strip.blank(self.size.width, self.rich_style)
-        return self._strips[y] if y < len(self._strips) else blank
+        if y < len(self._strips):
+            return self._strips[y]
+        return Strip.blank(self.size.width, self.paper)
 
     def on_resize(self) -> None:
         self._strips = []
@@ -64,8 +62,8 @@ class Chart(Widget):
     def draw(self, size: Size) -> list[Strip]:
         """The whole chart at this size."""
         if self.figure is None or size.height < 4 or size.width < 16:
-            return [Strip.blank(size.width, self.rich_style)] * size.height
-        canvas = Canvas(size.width, size.height - 1, self.rich_style)
+            return [Strip.blank(size.width, self.paper)] * size.height
+        canvas = Canvas(size.width, size.height - 1, self.paper)
         Drawing(self, self.figure, canvas).draw()
         return [self.title(self.figure, size.width), *canvas.strips()]
 
@@ -80,20 +78,17 @@ class Chart(Widget):
         if not line.cell_len and parts:
             line = parts[0]
             line.truncate(width, overflow="ellipsis")
-        return strip(self, line, width, self.rich_style)
+        return self.strip(line, self.paper)
 
     def role(self, series: Series, index: int) -> str:
         return "points" if series.shape == "points" else ROLES[min(index, len(ROLES) - 1)]
-
-    def ink(self, part: str) -> Style:
-        return ink(self, f"chart--{part}")
 
     def colour(self, part: str) -> Color | None:
         return self.ink(part).color
 
     def tint(self, part: str) -> Color:
         """A role's colour, as thin as a band of it should be."""
-        colour = self.get_component_styles(f"chart--{part}").color
+        colour = self.get_component_styles(f"ink--{part}").color
         return self.background_colors[1].blend(colour, TINT).rich_color
 
 
@@ -201,11 +196,11 @@ class Drawing:
     def points(self, series: Series, colour: Color | None) -> None:
         """Every value by itself, unless they stand too close on a line to be told apart."""
         span = self.spans[series.axis]
-        values = zip(series.x, series.y, strict=True)
-        known = [(x, y) for x, y in values if plot.drawable(y)]
-        crowded = series.shape == "joined" and len(known) * CROWD > self.width
+        crowded = series.shape == "joined" and len(series.x) * CROWD > self.width
         if span is None or series.shape not in ("points", "joined") or crowded:
             return
-        for x, y in known:
+        for x, y in zip(series.x, plot.array(series.y).tolist(), strict=True):
+            if math.isnan(y):
+                continue
             column = round(self.figure.across.share(x) * (self.width - 1))
             self.canvas.put(self.x0 + column, self.row(span, y), "●", colour)

@@ -13,7 +13,7 @@ from engine.messages import Snapshot
 
 LEAST_WIDTH, LEAST_HEIGHT = 36, 8
 """Cells below which a chart says too little to be shown."""
-MOST_COLUMNS, MOST = 4, 16
+MOST_COLUMNS, MOST = 4, 12
 WINDOWS = (0, 200, 50)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, TypeAlias
 
-from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.geometry import Size
@@ -16,7 +15,7 @@ from dlpo_tui import formats
 from dlpo_tui.keys import bindings
 from dlpo_tui.widgets.clip_columns import GAP, Cell, fitting
 from dlpo_tui.widgets.curves import evaluated
-from dlpo_tui.widgets.lines import ink, strip
+from dlpo_tui.widgets.lines import Inked
 from engine.messages import Clip, Snapshot
 
 Name: TypeAlias = tuple[int, str, int]
@@ -27,7 +26,7 @@ def name_of(clip: Clip) -> Name:
     return clip.update, clip.kind, clip.index
 
 
-class ClipTable(ScrollView, can_focus=True):
+class ClipTable(ScrollView, Inked, can_focus=True):
     """A cursor that stays with its clip while newer ones arrive, or with the newest."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -35,7 +34,6 @@ class ClipTable(ScrollView, can_focus=True):
         for part in ("head", "text", "number", "missing", "evaluation", "playing", "cursor")
     }
     BINDINGS = bindings("clips")
-    ALLOW_SELECT = False
 
     class Played(Message):
         """A row was clicked twice."""
@@ -45,6 +43,7 @@ class ClipTable(ScrollView, can_focus=True):
         self.now = Snapshot()
         self.pinned: Name | None = None
         """The clip under the cursor; None: whichever is the newest."""
+        self._cells: tuple[int, list[Cell]] | None = None
         self.sounding = ""
         """Path of the clip that sounds, as the clip tells it."""
 
@@ -53,7 +52,7 @@ class ClipTable(ScrollView, can_focus=True):
     def show(self, now: Snapshot) -> None:
         """Takes other clips; a cursor off the newest keeps its clip, and its place in sight."""
         before = self.cursor
-        self.now = now
+        self.now, self._cells = now, None
         self.virtual_size = Size(self.size.width, len(now.clips) + 1)
         after = self.cursor
         if self.pinned is not None and after != before:
@@ -118,8 +117,8 @@ class ClipTable(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
-        ground = self.rich_style
-        cells = fitting(self.now.started, width - 2, evaluated(self.now))
+        ground = self.paper
+        cells = self.cells(width)
         row = self.scroll_offset.y + y - 1
         if y == 0:
             text = self.header(cells)
@@ -132,7 +131,13 @@ class ClipTable(ScrollView, can_focus=True):
             text = Text("  none yet", self.ink("missing"))
         else:
             text = Text()
-        return strip(self, text, width, ground)
+        return self.strip(text, ground)
+
+    def cells(self, width: int) -> list[Cell]:
+        """The columns, worked out once for all the rows of a painting."""
+        if self._cells is None or self._cells[0] != width:
+            self._cells = width, fitting(self.now.started, width - 2, evaluated(self.now))
+        return self._cells[1]
 
     def header(self, cells: list[Cell]) -> Text:
         names = [aligned(cell.name, cell) for cell in cells]
@@ -150,9 +155,6 @@ class ClipTable(ScrollView, can_focus=True):
             line.append(" " * GAP if place else "")
             line.append(aligned(told, cell), ink)
         return line
-
-    def ink(self, part: str) -> Style:
-        return ink(self, f"ink--{part}")
 
 
 def aligned(text: str, cell: Cell) -> str:

@@ -161,7 +161,7 @@ class KnobPanel(Lines, can_focus=True):
 
     def line(self, y: int, width: int) -> Text:
         if self.size.height < len(NAMES):
-            return self.strip(width) if y == 0 else Text()
+            return self.one_row(width) if y == 0 else Text()
         if y < len(NAMES):
             return self.row(y, width)
         return self.below(y - len(NAMES), width)
@@ -197,7 +197,7 @@ class KnobPanel(Lines, can_focus=True):
         told = f"  at {mark.update}: {mark.text}"
         return Text(formats.shortened(told, width), self.ink("label"))
 
-    def strip(self, width: int) -> Text:
+    def one_row(self, width: int) -> Text:
         """All knobs in one row; while one is typed or wrong, that one with its sentence."""
         if self.typed is not None or self.error:
             line = Text.assemble((f"▸ {self.name_chosen} ", self.ink("chosen")))

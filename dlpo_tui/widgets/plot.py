@@ -1,17 +1,21 @@
 """From numbers to cells: bounds, ticks, braille lines and bands; knows no widget, no colour.
 
-A cell holds 2 x 4 braille dots. A line costs one pass over its points and one over the
-columns, however many points there are: each dot column keeps its lowest and highest value.
+A cell holds 2 x 4 braille dots. However many points a line has, each dot column
+keeps only its first, last, lowest and highest: numpy finds them, Python joins them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, TypeGuard
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 Value: TypeAlias = float | None
+Numbers: TypeAlias = NDArray[np.float64]
 Runs: TypeAlias = list[tuple[int, int] | None]
 """By dot column: the topmost and the lowest dot that a line covers."""
 
@@ -50,23 +54,28 @@ class Span:
         return (value - self.low) / (self.high - self.low)
 
 
-def drawable(value: Value) -> TypeGuard[float]:
-    """Whether a value has a place on an axis; so large a one would leave no room for others."""
-    return value is not None and -LARGEST < value < LARGEST
+def array(values: Sequence[Value]) -> Numbers:
+    """The values as numbers; NaN where a value is missing or has no place on an axis."""
+    numbers = np.array(values, dtype=np.float64)  # None becomes NaN
+    numbers[~(np.abs(numbers) < LARGEST)] = np.nan
+    return numbers
 
 
-def finite(values: Iterable[Value]) -> list[float]:
-    return [v for v in values if drawable(v)]
+def finite(values: Sequence[Value]) -> Numbers:
+    """The values that can be drawn."""
+    numbers = array(values)
+    return numbers[~np.isnan(numbers)]
 
 
 def value_span(
     series: Sequence[Series], least: float | None = None, most: float | None = None
 ) -> Span | None:
     """What a value axis must cover, with some air, never past `least` and `most`; None if empty."""
-    values = [v for s in series for v in (*finite(s.y), *finite(s.low), *finite(s.high))]
-    if not values:
+    parts = [finite(values) for s in series for values in (s.y, s.low, s.high)]
+    values = np.concatenate(parts) if parts else np.empty(0)
+    if not len(values):
         return None
-    low, high = min(values), max(values)
+    low, high = float(values.min()), float(values.max())
     if any(s.shape == "area" for s in series):
         # An area is a backdrop: it keeps to the lower half, clear of most curves.
         return Span(0.0, high * 2 if high > 0 else 1.0)
@@ -112,22 +121,39 @@ def columns(
     """A line on a grid of width x height dots: its runs, and its points without a neighbour."""
     runs: Runs = [None] * width
     alone: list[tuple[int, int]] = []
-    scale_x, scale_y = (width - 1) / (across.high - across.low), (height - 1) / (up.high - up.low)
-    previous: tuple[float, float] | None = None
-    neighbours = 0
-    for x, y in zip(xs, ys, strict=True):
-        if not drawable(y):
-            if previous is not None and neighbours == 1:
-                alone.append((round(previous[0]), round(previous[1])))
-            previous, neighbours = None, 0
+    numbers = array(ys)
+    known = np.flatnonzero(~np.isnan(numbers))
+    if not len(known):
+        return runs, alone
+    x = (array(xs)[known] - across.low) * ((width - 1) / (across.high - across.low))
+    y = (up.high - numbers[known]) * ((height - 1) / (up.high - up.low))
+    column = np.rint(x).astype(np.int64)
+    # A piece is what one unbroken stretch of the line leaves in one dot column.
+    parted = np.concatenate([[True], np.diff(known) > 1])
+    starts = np.flatnonzero(parted | np.concatenate([[True], np.diff(column) != 0]))
+    ends = np.concatenate([starts[1:], [len(known)]]) - 1
+    tops, lows = np.minimum.reduceat(y, starts), np.maximum.reduceat(y, starts)
+    x0, y0, x1, y1 = (v.tolist() for v in (x[starts], y[starts], x[ends], y[ends]))
+    breaks = [*parted[starts].tolist(), True]
+    single = (starts == ends).tolist()
+    for i, (top, low) in enumerate(zip(tops.tolist(), lows.tolist(), strict=True)):
+        if breaks[i] and breaks[i + 1] and single[i]:
+            alone.append((round(x0[i]), round(y0[i])))
             continue
-        point = ((x - across.low) * scale_x, (up.high - y) * scale_y)
-        if previous is not None:
-            connect(runs, previous, point, height)
-        previous, neighbours = point, neighbours + 1
-    if previous is not None and neighbours == 1:
-        alone.append((round(previous[0]), round(previous[1])))
+        cover(runs, round(x0[i]), top, low, height)
+        if not breaks[i]:
+            connect(runs, (x1[i - 1], y1[i - 1]), (x0[i], y0[i]), height)
     return runs, alone
+
+
+def cover(runs: Runs, column: int, top: float, low: float, height: int) -> None:
+    """Widens one column's run to hold `top` to `low`."""
+    if not 0 <= column < len(runs):
+        return
+    first = min(max(round(top), 0), height - 1)
+    last = min(max(round(low), 0), height - 1)
+    run = runs[column]
+    runs[column] = (first, last) if run is None else (min(run[0], first), max(run[1], last))
 
 
 def connect(runs: Runs, a: tuple[float, float], b: tuple[float, float], height: int) -> None:
@@ -138,10 +164,7 @@ def connect(runs: Runs, a: tuple[float, float], b: tuple[float, float], height: 
         # Each column takes the stretch of line within half a dot of it.
         ya = a[1] + slope * (max(column - 0.5, a[0]) - a[0])
         yb = a[1] + slope * (min(column + 0.5, b[0]) - a[0]) if slope else b[1]
-        top = min(max(round(min(ya, yb)), 0), height - 1)
-        low = min(max(round(max(ya, yb)), 0), height - 1)
-        run = runs[column]
-        runs[column] = (top, low) if run is None else (min(run[0], top), max(run[1], low))
+        cover(runs, column, min(ya, yb), max(ya, yb), height)
 
 
 def braille(runs: Runs, height: int, dashed: bool = False) -> dict[tuple[int, int], int]:

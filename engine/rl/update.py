@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from engine.diffusion.schedule import NoiseSchedule
 from engine.messages import Knobs
 from engine.rl.algorithms import Algorithm, Penalty
 from engine.types import HOP, Conditioning, Policy, StepTerms, Trajectory, masked_mean
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,21 +220,21 @@ def summary(
     penalties = [t.penalty for t in terms if t.penalty is not None]
     kls = [t.kl for t in terms if t.kl is not None]
     return Optimised(
-        loss=finite_mean(torch.cat(losses)) or 0.0,
-        penalty=finite_mean(torch.cat(penalties)) if penalties else None,
-        kl=finite_mean(torch.cat(kls)) if kls else None,
-        ratio=finite_mean(ratio) or 1.0,
+        loss=finite_mean(torch.cat(losses), 0.0),
+        penalty=finite_mean(torch.cat(penalties), None) if penalties else None,
+        kl=finite_mean(torch.cat(kls), None) if kls else None,
+        ratio=finite_mean(ratio, 1.0),
         clip_high=float((ratio > 1 + knobs.clip_range).float().mean()),
         clip_low=float((ratio < 1 - knobs.clip_range).float().mean()),
-        grad_norm=finite_mean(torch.tensor(norms)) or 0.0,
+        grad_norm=finite_mean(torch.tensor(norms), 0.0),
         skipped=skipped,
     )
 
 
-def finite_mean(x: Tensor) -> float | None:
-    """Mean of what is finite in x (N,); None where nothing is."""
+def finite_mean(x: Tensor, otherwise: T) -> float | T:
+    """Mean of what is finite in x (N,); `otherwise` where nothing is."""
     finite = x[x.isfinite()]
-    return float(finite.mean()) if len(finite) else None
+    return float(finite.mean()) if len(finite) else otherwise
 
 
 @torch.no_grad()

@@ -77,9 +77,8 @@ class Stage:
         width, height = self.app.size
         strips = self.app.screen._compositor.render_strips()
         assert len(strips) == height
-        texts = [strip.text for strip in strips]
-        assert all(len(text) == width for text in texts)
-        return texts
+        assert all(strip.cell_length == width for strip in strips)
+        return [strip.text for strip in strips]
 
     def text(self) -> str:
         return "\n".join(self.lines())

@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 
 from dlpo_tui.app import DlpoApp
 from dlpo_tui.sound import Silent
-from engine.messages import Snapshot, Stop
+from engine.messages import PhaseProgressed, Snapshot, Stop
 
 SIZES = [(20, 6), (60, 20), (200, 60), (40, 12), (300, 100), (80, 24), (120, 40)]
 
@@ -65,6 +65,8 @@ async def test_a_failure_is_told_in_full(stage: Stager) -> None:
 async def test_a_session_that_never_started_says_why_and_where(stage: Stager) -> None:
     async with stage("stillborn") as at:
         at.app.run_screen.waiting.log_path = Path("runs/x/session.log")
+        at.app.run_screen.waiting.refresh()
+        await at.happen()
         assert "details in runs/x/session.log" in at.text()
         assert "the session could not start" in at.text()
         assert "there is no file pretrained/ljspeech.ckpt" in at.text()
@@ -97,10 +99,10 @@ async def test_without_colour_nothing_is_lost(
         assert "╍ penalty" in at.text()
 
 
-async def test_an_idle_screen_paints_nothing(stage: Stager) -> None:
+async def test_progress_in_a_phase_redraws_no_chart(stage: Stager) -> None:
     async with stage() as at:
         painted: list[Snapshot] = []
         at.app.run_screen.charts.show = painted.append  # type: ignore[method-assign]
-        for _ in range(20):
-            at.app.tick()
+        await at.happen(*(PhaseProgressed(41, "optimise", 6 + i, 16) for i in range(9)))
+        assert "14/16" in at.text()
         assert painted == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -25,7 +26,7 @@ def test_a_rising_line_covers_every_column_without_a_break() -> None:
     assert runs[0][1] == 7
     assert runs[9] is not None
     assert runs[9][0] == 0
-    for left, right in zip(runs, runs[1:], strict=False):
+    for left, right in itertools.pairwise(runs):
         assert left is not None
         assert right is not None
         assert right[1] >= left[0] - 1, "neighbouring columns touch"
@@ -97,9 +98,7 @@ def test_ticks_for_any_span(low: float, size: float, most: int) -> None:
 
 
 @given(
-    ys=st.lists(
-        st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True)), min_size=0, max_size=60
-    ),
+    ys=st.lists(st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True)), max_size=60),
     width=st.integers(1, 40),
     height=st.integers(4, 40),
 )

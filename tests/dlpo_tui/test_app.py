@@ -1,0 +1,129 @@
+"""The process around the app: a real terminal, exit codes, file descriptor 2, imports."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dlpo_tui.app import errors_into
+
+HERE = Path(__file__).parent
+PROGRAM = """
+import os, sys
+from pathlib import Path
+import scenes
+from dlpo_tui.app import run_app
+from dlpo_tui.bridge import Bridge
+
+scene, folder = sys.argv[1:3]
+events = scenes.SCENES[scene]()
+session = scenes.Scripted(events)
+if scene == "fresh":
+    run = session.run
+    def noisy():
+        session.commands.get()
+        os.write(2, b"ALSA lib pcm.c: noise\\n")
+        run()
+    session.run = noisy
+code = run_app(Bridge(session.open), Path(folder), patience_seconds=20)
+os.write(2, b"after\\n")
+sys.exit(code)
+"""
+
+
+class Terminal:
+    """A program in a pseudo-terminal of 80 x 24."""
+
+    def __init__(self, scene: str, folder: Path) -> None:
+        self.master, slave = pty.openpty()
+        import fcntl
+        import struct
+        import termios
+
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        where = os.pathsep.join([str(HERE), str(HERE.parents[1])])
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, scene, str(folder)],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**os.environ, "PYTHONPATH": where, "TERM": "xterm-256color"},
+        )
+        os.close(slave)
+        self.seen = ""
+
+    def until(self, told: str) -> None:
+        """Reads until the screen has shown a text."""
+        while told not in self.plain():
+            data = os.read(self.master, 65536)
+            assert data, self.plain()
+            self.seen += data.decode(errors="replace")
+
+    def plain(self) -> str:
+        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.seen)
+
+    def press(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def end(self) -> int:
+        """Reads to the end; the exit code."""
+        try:
+            while data := os.read(self.master, 65536):
+                self.seen += data.decode(errors="replace")
+        except OSError:
+            pass  # Linux ends a pseudo-terminal with an error
+        os.close(self.master)
+        return self.process.wait(60)
+
+
+def test_a_session_in_a_terminal_is_stopped_and_exits_with_0(tmp_path: Path) -> None:
+    at = Terminal("fresh", tmp_path)
+    at.until("none yet")
+    at.press("e")
+    at.until("asked for an evaluation")
+    at.press("q")
+    at.until("stop without saving")
+    at.press("x")
+    assert at.end() == 0
+    assert "noise" not in at.plain(), "what C libraries print must not reach the screen"
+    assert "ALSA lib pcm.c: noise" in (tmp_path / "session.log").read_text()
+    assert at.plain().rstrip().endswith("after"), "the terminal gets descriptor 2 back"
+
+
+def test_a_failed_session_exits_with_1(tmp_path: Path) -> None:
+    at = Terminal("failed", tmp_path)
+    at.until("FAILED")
+    at.press("q")
+    assert at.end() == 1
+
+
+def test_descriptor_2_comes_back_after_an_error(tmp_path: Path) -> None:
+    log_path = tmp_path / "deep" / "session.log"
+    original = sys.__stderr__
+    before = os.fstat(2)
+
+    def noisy() -> None:
+        with errors_into(log_path):
+            os.write(2, b"from a library\n")
+            assert sys.__stderr__ is not original
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        noisy()
+    assert log_path.read_text() == "from a library\n"
+    assert sys.__stderr__ is original
+    assert os.fstat(2) == before
+
+
+def test_the_app_loads_no_torch() -> None:
+    code = "import dlpo_tui.app, sys; print(sorted({'torch', 'sounddevice'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"

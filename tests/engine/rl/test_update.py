@@ -1,0 +1,612 @@
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine.diffusion.process import gaussian_log_prob, p_mean, q_sample
+from engine.diffusion.sampler import RolloutNoise, rollout
+from engine.diffusion.schedule import NoiseSchedule, from_betas, respaced
+from engine.messages import Knobs
+from engine.model.decoder import Decoder
+from engine.rl.advantages import PromptStatistics, advantages
+from engine.rl.algorithms import ALGORITHMS, Algorithm, Penalty, surrogate
+from engine.rl.update import (
+    Optimised,
+    Policies,
+    Problem,
+    Settings,
+    Speech,
+    optimise,
+    own_clips,
+    penalty_noise,
+    ratio_error,
+    step_terms,
+    summary,
+)
+from engine.types import HOP, Conditioning, Policy, StepTerms
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+Make = Callable[[tuple[int, ...]], Conditioning]
+RAGGED = (1, 3, 1, 2)
+KEPT = (3, 2)
+CHAIN = from_betas(respaced(4))
+EXACT = from_betas(respaced(4).double())
+ADVANTAGE = (1.0, -0.5, 0.25, -1.0)
+WIDE = Knobs(max_grad_norm=1e6)
+"""Clips no gradient, so that sums can be compared."""
+MODES: tuple[Penalty, ...] = get_args(Penalty)
+
+every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
+every_mode = pytest.mark.parametrize("mode", MODES)
+
+
+class Fine(RolloutNoise):
+    """The same numbers in fp64, where rounding cannot hide a difference."""
+
+    def __call__(self, t: int, rows: range | None = None) -> Tensor:
+        return super().__call__(t, rows).double()
+
+
+def posed(
+    policy: Policy,
+    conditioning: Conditioning,
+    advantage: tuple[float, ...] = ADVANTAGE,
+    chain: NoiseSchedule = CHAIN,
+    kept: tuple[int, ...] = KEPT,
+    seed: int = 0,
+) -> Problem:
+    """What one update is computed from: a rollout of the policy, and given advantages."""
+    frames = tuple(conditioning.frames.tolist())
+    kind = Fine if chain.betas.dtype == torch.float64 else RolloutNoise
+    traj = rollout(policy, chain, conditioning, kind(seed, 0, frames, kept))
+    return Problem(
+        chain,
+        traj,
+        frames,
+        torch.tensor(advantage[: len(frames)], dtype=chain.betas.dtype),
+        torch.ones(len(frames), dtype=torch.bool),
+        own_clips(traj, frames),
+        (seed, 0),
+    )
+
+
+def exact(policy: Policy, conditioning: Conditioning, **changes: object) -> Problem:
+    """`posed` in fp64; turns the policy's weights into fp64 too."""
+    fine = Conditioning(conditioning.cond.double(), conditioning.frames)
+    return posed(policy.double(), fine, chain=EXACT, **changes)
+
+
+def stepped(
+    policy: Policy, problem: Problem, knobs: Knobs = WIDE, rate: float = 1e-3, **settings: object
+) -> tuple[Tensor, Optimised]:
+    """The change of a copy's weights by `optimise` under plain gradient descent, over -rate."""
+    current = copy.deepcopy(policy)
+    optimizer = torch.optim.SGD(current.parameters(), lr=rate)
+    chosen = {"algorithm": ALGORITHMS["dlpo"], **settings}
+    done = optimise(Policies(current, policy), optimizer, problem, Settings(**chosen), knobs)
+    return (flat(policy) - flat(current)) / rate, done
+
+
+def flat(policy: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in policy.parameters()])
+
+
+def bits(policy: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in policy.named_parameters()}
+
+
+def unchanged(policy: nn.Module, before: dict[str, Tensor]) -> bool:
+    return all(torch.equal(p, before[name]) for name, p in policy.named_parameters())
+
+
+@pytest.fixture
+def problem(tiny_decoder: Decoder, conditioning: Make) -> Problem:
+    return posed(tiny_decoder, conditioning(RAGGED))
+
+
+# --- replay
+
+
+@pytest.mark.parametrize(
+    ("microbatch", "ratio"),
+    [(1, "standardised"), (2, "standardised"), (3, "mean"), (4, "standardised")],
+)
+def test_replay_with_unchanged_weights_gives_ratio_1(
+    tiny_decoder: Decoder, conditioning: Make, microbatch: int, ratio: str
+) -> None:
+    problem = posed(tiny_decoder, conditioning(RAGGED), kept=(3, 2, 1))
+    settings = Settings(ALGORITHMS["dlpo"], ratio=ratio, microbatch=microbatch)
+    policies = Policies(tiny_decoder, tiny_decoder)
+    assert ratio_error(policies, problem, settings) <= 1e-5
+    moved = copy.deepcopy(tiny_decoder)
+    with torch.no_grad():
+        moved.ublock_postconv.conv1d.bias += 0.01
+    assert ratio_error(Policies(moved, tiny_decoder), problem, settings) > 1e-4
+
+
+def test_a_network_that_says_nan_fails_the_replay(tiny_decoder: Decoder, problem: Problem) -> None:
+    settings = Settings(ALGORITHMS["ddpo"], microbatch=1)
+    with torch.no_grad():
+        tiny_decoder.ublock_postconv.conv1d.bias.fill_(torch.nan)
+    found = ratio_error(Policies(tiny_decoder, tiny_decoder), problem, settings)
+    assert math.isnan(found)
+
+
+@every_algorithm
+def test_the_ratio_is_1_before_the_first_optimizer_step(
+    tiny_decoder: Decoder, problem: Problem, name: str
+) -> None:
+    _, done = stepped(tiny_decoder, problem, algorithm=ALGORITHMS[name])
+    assert done.ratio == pytest.approx(1.0, abs=1e-5)
+    assert (done.clip_high, done.clip_low, done.skipped) == (0.0, 0.0, 0)
+
+
+# --- the gradient of one batch
+
+
+@every_algorithm
+@every_mode
+def test_accumulation_over_timesteps_and_microbatches_is_one_batch(
+    tiny_decoder: Decoder, conditioning: Make, name: str, mode: Penalty
+) -> None:
+    problem = exact(tiny_decoder, conditioning(RAGGED))
+    settings = Settings(ALGORITHMS[name], penalty=mode)
+    losses = []
+    for k in range(len(KEPT)):  # all of K x B in one graph
+        eps = penalty_noise(problem, k, 0)
+        terms = step_terms(
+            Policies(tiny_decoder, tiny_decoder), problem, settings, k, [0, 1, 2, 3], eps
+        )
+        losses.append(settings.algorithm.loss(terms, WIDE, mode))
+    loss = torch.cat(losses).mean()
+    weights = list(tiny_decoder.parameters())
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+    expected = torch.cat([g.flatten() for g in gradients])
+    assert float(expected.abs().max()) > 0
+    for size in (1, 3, 4):
+        found, done = stepped(
+            tiny_decoder, problem, algorithm=ALGORITHMS[name], penalty=mode, microbatch=size
+        )
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+        assert done.loss == pytest.approx(float(loss.detach()), abs=1e-6)
+        assert done.grad_norm == pytest.approx(float(expected.norm()), rel=1e-5)
+
+
+@pytest.mark.parametrize("ratio", ["standardised", "mean"])
+def test_ddpos_gradient_is_reinforces(
+    tiny_decoder: Decoder, conditioning: Make, ratio: str
+) -> None:
+    """grad = -mean over K x B of alpha A grad log p(action), per sample or per its root."""
+    problem, knobs = exact(tiny_decoder, conditioning(RAGGED)), replace(WIDE, alpha=1.7)
+    traj, losses = problem.trajectory, []
+    for k, t in enumerate(KEPT):
+        mean, _ = p_mean(
+            tiny_decoder, EXACT, traj.x_t[k], traj.conditioning.cond, t, traj.conditioning.frames
+        )
+        log_prob = gaussian_log_prob(traj.x_prev[k], mean, EXACT.sigma[t], traj.mask)
+        unit = 1.0 if ratio == "mean" else traj.lengths.double().sqrt()
+        losses.append(-knobs.alpha * problem.advantage * log_prob * unit)
+    gradients = torch.autograd.grad(torch.cat(losses).mean(), list(tiny_decoder.parameters()))
+    expected = torch.cat([g.flatten() for g in gradients])
+    found, _ = stepped(tiny_decoder, problem, knobs, algorithm=ALGORITHMS["ddpo"], ratio=ratio)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@every_mode
+def test_the_reward_moves_the_weights(
+    tiny_decoder: Decoder, conditioning: Make, mode: Penalty
+) -> None:
+    problem = exact(tiny_decoder, conditioning(RAGGED))
+    for name, algorithm in ALGORITHMS.items():
+        if not rewarded(algorithm):
+            continue
+        other = replace(problem, advantage=problem.advantage.flip(0))
+        one, _ = stepped(tiny_decoder, problem, algorithm=algorithm, penalty=mode)
+        two, _ = stepped(tiny_decoder, other, algorithm=algorithm, penalty=mode)
+        assert float((one - two).norm()) > 0.1 * float(one.norm()), name
+
+
+def test_the_opposite_reward_moves_the_weights_the_opposite_way(
+    tiny_decoder: Decoder, conditioning: Make
+) -> None:
+    problem = exact(tiny_decoder, conditioning(RAGGED))
+    opposite = replace(problem, advantage=-problem.advantage)
+    there, back = (
+        stepped(tiny_decoder, p, algorithm=ALGORITHMS["ddpo"])[0] for p in (problem, opposite)
+    )
+    assert float(there.norm()) > 0
+    torch.testing.assert_close(back, -there, rtol=1e-6, atol=1e-9)
+
+
+@every_algorithm
+def test_without_advantage_and_beta_there_is_no_gradient(
+    tiny_decoder: Decoder, problem: Problem, name: str
+) -> None:
+    flat_ = replace(problem, advantage=torch.zeros(4))
+    found, done = stepped(tiny_decoder, flat_, replace(WIDE, beta=0.0), algorithm=ALGORITHMS[name])
+    assert not bool(found.any())
+    assert done.grad_norm == 0.0
+
+
+def test_without_beta_dlpo_takes_ddpos_step(tiny_decoder: Decoder, problem: Problem) -> None:
+    knobs = replace(WIDE, beta=0.0)
+    one, two = (
+        stepped(tiny_decoder, problem, knobs, algorithm=ALGORITHMS[n])[0] for n in ("dlpo", "ddpo")
+    )
+    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_is_scaled_down_to_its_largest_norm(
+    tiny_decoder: Decoder, problem: Problem
+) -> None:
+    free, done = stepped(tiny_decoder, problem)
+    limit = done.grad_norm / 3
+    held, same = stepped(tiny_decoder, problem, replace(WIDE, max_grad_norm=limit))
+    assert same.grad_norm == pytest.approx(done.grad_norm)
+    torch.testing.assert_close(held, free / 3, rtol=1e-2, atol=2e-3)
+
+
+def test_padding_changes_nothing(tiny_decoder: Decoder, conditioning: Make) -> None:
+    """A row alone, and the same row beside a longer one that is not valid."""
+    both = exact(tiny_decoder, conditioning((1, 3)))
+    both = replace(both, valid=torch.tensor([True, False]))
+    alone = exact(tiny_decoder, conditioning((1,)))
+    for mode in MODES:
+        together, _ = stepped(tiny_decoder, both, penalty=mode)
+        single, _ = stepped(tiny_decoder, alone, penalty=mode)
+        torch.testing.assert_close(together, single, rtol=1e-6, atol=1e-9)
+
+
+# --- failed rewards, broken numbers
+
+
+@every_algorithm
+@pytest.mark.parametrize("advantage", [0.0, 7.0, math.nan])
+def test_a_failed_row_equals_a_row_left_out(
+    tiny_decoder: Decoder, conditioning: Make, name: str, advantage: float
+) -> None:
+    failed = exact(tiny_decoder, conditioning(RAGGED), advantage=(*ADVANTAGE[:3], advantage))
+    failed = replace(failed, valid=torch.tensor([True, True, True, False]))
+    without = exact(tiny_decoder, conditioning(RAGGED[:3]))
+    one, done = stepped(tiny_decoder, failed, algorithm=ALGORITHMS[name], microbatch=2)
+    two, same = stepped(tiny_decoder, without, algorithm=ALGORITHMS[name], microbatch=2)
+    torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-9)
+    assert done.loss == pytest.approx(same.loss)
+    assert done.skipped == 0
+
+
+def test_an_update_whose_every_reward_failed_is_no_update(
+    tiny_decoder: Decoder, problem: Problem
+) -> None:
+    before = bits(tiny_decoder)
+    optimizer = torch.optim.AdamW(tiny_decoder.parameters(), weight_decay=0.1)
+    nothing = replace(problem, valid=torch.zeros(4, dtype=torch.bool))
+    done = optimise(
+        Policies(tiny_decoder, tiny_decoder), optimizer, nothing,
+        Settings(ALGORITHMS["dlpo"]), Knobs(),
+    )  # fmt: skip
+    assert unchanged(tiny_decoder, before)
+    assert (done.loss, done.penalty, done.ratio, done.skipped) == (0.0, None, 1.0, 0)
+
+
+def broken(problem: Problem, what: str) -> Problem:
+    row, nan = 1, torch.nan
+    if what == "advantage":
+        advantage = problem.advantage.clone()
+        advantage[row] = nan
+        return replace(problem, advantage=advantage)
+    if what == "speech":
+        wave = problem.speech.waveform.clone()
+        wave[row, 5] = nan
+        return replace(problem, speech=replace(problem.speech, waveform=wave))
+    traj = problem.trajectory
+    values = {name: getattr(traj, name).clone() for name in ("x_t", "x_prev", "mean")}
+    values[what][0, row, 5] = torch.inf if what == "x_prev" else nan
+    return replace(problem, trajectory=replace(traj, **values))
+
+
+@pytest.mark.parametrize("what", ["advantage", "speech", "x_t", "x_prev", "mean"])
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_number_that_is_not_finite_leaves_the_weights_bit_for_bit(
+    tiny_decoder: Decoder, problem: Problem, what: str, epochs: int
+) -> None:
+    before = bits(tiny_decoder)
+    optimizer = torch.optim.AdamW(tiny_decoder.parameters(), lr=0.1, weight_decay=0.1)
+    settings = Settings(ALGORITHMS["dlpo"], inner_epochs=epochs, microbatch=2)
+    policies = Policies(tiny_decoder, tiny_decoder)
+    done = optimise(policies, optimizer, broken(problem, what), settings, Knobs())
+    assert unchanged(tiny_decoder, before)
+    assert done.skipped == epochs
+    assert not optimizer.state
+    assert all(p.grad is None for p in tiny_decoder.parameters())
+    json.dumps(asdict(done), allow_nan=False)  # a missing number is None, never NaN
+
+
+def test_after_a_skipped_step_the_next_update_is_as_if_nothing_had_been(
+    tiny_decoder: Decoder, problem: Problem
+) -> None:
+    clean, _ = stepped(tiny_decoder, problem)
+    current = copy.deepcopy(tiny_decoder)
+    optimizer = torch.optim.SGD(current.parameters(), lr=1e-3)
+    policies, settings = Policies(current, tiny_decoder), Settings(ALGORITHMS["dlpo"])
+    optimise(policies, optimizer, broken(problem, "advantage"), settings, WIDE)
+    optimise(policies, optimizer, problem, settings, WIDE)
+    assert torch.equal((flat(tiny_decoder) - flat(current)) / 1e-3, clean)
+
+
+# --- the penalty
+
+
+def test_the_penalty_noises_the_speech_it_is_given(
+    tiny_decoder: Decoder, conditioning: Make
+) -> None:
+    """Recorded speech has other lengths than the rollouts, and another conditioning."""
+    problem = posed(tiny_decoder, conditioning(RAGGED))
+    frames = (2, 1, 4, 2)
+    cond = conditioning(frames)
+    wave = 0.3 * torch.randn(4, 4 * HOP, generator=torch.Generator().manual_seed(1)) * cond.mask
+    recorded = replace(problem, speech=Speech(wave, cond, frames))
+    expected = []
+    with torch.no_grad():
+        for k, t in enumerate(KEPT):
+            eps = penalty_noise(recorded, k, 0)
+            for row, count in enumerate(frames):
+                mine, length = slice(row, row + 1), count * HOP
+                z = eps[mine, :length]
+                level = CHAIN.levels[t].expand(1, 1)
+                x_t = q_sample(CHAIN, wave[mine, :length], t, z)
+                error = z - tiny_decoder.eps(x_t, cond.cond[mine, :, :count], level)
+                expected.append([float(error.abs().mean()), float(error.square().mean())])
+    l1, l2 = torch.tensor(expected).mean(0).tolist()
+    for size in (1, 4):
+        _, done = stepped(tiny_decoder, recorded, microbatch=size)
+        assert done.penalty == pytest.approx(l1, rel=1e-4)
+        _, done = stepped(tiny_decoder, recorded, microbatch=size, penalty_norm="l2")
+        assert done.penalty == pytest.approx(l2, rel=1e-4)
+    _, own = stepped(tiny_decoder, problem)
+    assert own.penalty != pytest.approx(l1, rel=1e-3)
+
+
+def test_the_penalty_draws_by_row_timestep_and_epoch(problem: Problem) -> None:
+    drawn = [penalty_noise(problem, 0, 0), penalty_noise(problem, 1, 0)]
+    drawn += [penalty_noise(problem, 0, 1)]
+    drawn += [penalty_noise(replace(problem, identity=(0, 1)), 0, 0)]
+    rows = torch.stack([d[1] for d in drawn] + [drawn[0][3]])[:, : 2 * HOP]
+    assert float((torch.corrcoef(rows) - torch.eye(5)).abs().max()) < 4.5 / (2 * HOP) ** 0.5
+    assert torch.equal(penalty_noise(problem, 0, 0), drawn[0])
+    assert not bool((drawn[0] * (1 - problem.trajectory.mask)).any())
+
+
+def test_the_penalty_as_a_loss_teaches_the_network_its_speech(
+    three_weights: Policy, conditioning: Make
+) -> None:
+    problem = posed(three_weights, conditioning(RAGGED), advantage=(0.0,) * 4)
+    optimizer = torch.optim.SGD(three_weights.parameters(), lr=0.1)
+    policies, found = Policies(three_weights, three_weights), []
+    settings = Settings(ALGORITHMS["dlpo"], penalty="loss", penalty_norm="l2")
+    for _ in range(15):
+        found.append(optimise(policies, optimizer, problem, settings, WIDE).penalty)
+    assert found == sorted(found, reverse=True)
+    assert found[-1] < 0.95 * found[0]
+
+
+# --- the reference
+
+
+def penalised_by_kl(terms: StepTerms, knobs: Knobs, penalty: Penalty = "both") -> Tensor:
+    assert terms.kl is not None
+    return surrogate(terms, 0.0 * terms.advantage, knobs) + terms.kl
+
+
+def test_the_kl_leads_back_to_the_reference_which_has_no_gradient(
+    tiny_decoder: Decoder, problem: Problem
+) -> None:
+    algorithm = Algorithm("kl", penalised_by_kl, frozenset({"kl"}))
+    _, at_home = stepped(tiny_decoder, problem, algorithm=algorithm)
+    assert at_home.kl == pytest.approx(0.0, abs=1e-6)
+    away = copy.deepcopy(tiny_decoder)
+    with torch.no_grad():
+        away.ublock_postconv.conv1d.bias += 0.05
+    reference = copy.deepcopy(tiny_decoder)
+    optimizer = torch.optim.SGD([away.ublock_postconv.conv1d.bias], lr=1e-6)
+    settings, found = Settings(algorithm), []
+    for _ in range(5):
+        done = optimise(Policies(away, reference), optimizer, problem, settings, WIDE)
+        found.append(done.kl)
+    assert found == sorted(found, reverse=True)
+    assert found[-1] > 0
+    assert all(p.grad is None for p in reference.parameters())
+    assert unchanged(reference, bits(tiny_decoder))
+
+
+# --- inner epochs, and the only window
+
+
+def test_a_second_inner_epoch_starts_off_ratio_1(tiny_decoder: Decoder, problem: Problem) -> None:
+    knobs = replace(WIDE, clip_range=1e-4)
+    for name, algorithm in ALGORITHMS.items():
+        _, once = stepped(tiny_decoder, problem, knobs, rate=0.01, algorithm=algorithm)
+        assert once.clip_high + once.clip_low == 0, name
+        _, twice = stepped(
+            tiny_decoder, problem, knobs, rate=0.01, algorithm=algorithm, inner_epochs=2
+        )
+        assert abs(twice.ratio - 1) > 1e-4, name
+        assert twice.clip_high + twice.clip_low > 0.25, name
+
+
+def test_the_shares_clipped_high_and_low_are_told_apart() -> None:
+    ratio = torch.tensor([1.2, 1.3, 1.05, 1.0, 0.5, 0.95, 1.11, 1.0])
+    terms = [StepTerms(torch.zeros(4), part.log()) for part in ratio.split(4)]
+    found = summary(terms, [torch.zeros(4)] * 2, [1.0, 3.0], 0, Knobs(clip_range=0.1))
+    assert (found.clip_high, found.clip_low) == (3 / 8, 1 / 8)
+    assert found.ratio == pytest.approx(float(ratio.mean()))
+    assert found.grad_norm == 2.0
+
+
+def test_two_inner_epochs_are_two_optimizer_steps(tiny_decoder: Decoder, problem: Problem) -> None:
+    """DDPO draws nothing of its own, so the second epoch is the first on moved weights."""
+    settings = Settings(ALGORITHMS["ddpo"])
+    ends = []
+    for epochs in ((2,), (1, 1)):
+        current = copy.deepcopy(tiny_decoder)
+        optimizer = torch.optim.SGD(current.parameters(), lr=1e-3)
+        for count in epochs:
+            optimise(
+                Policies(current, tiny_decoder), optimizer, problem,
+                replace(settings, inner_epochs=count), WIDE,
+            )  # fmt: skip
+        ends.append(flat(current))
+    assert torch.equal(*ends)
+
+
+def test_between_runs_after_every_timestep(three_weights: Policy, conditioning: Make) -> None:
+    problem, seen = posed(three_weights, conditioning(RAGGED)), []
+    optimizer = torch.optim.SGD(three_weights.parameters(), lr=1e-3)
+    settings = Settings(ALGORITHMS["dlpo"], inner_epochs=2, microbatch=2)
+    optimise(
+        Policies(three_weights, three_weights), optimizer, problem, settings, WIDE,
+        between=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_what_between_raises_ends_the_update_before_its_step(
+    tiny_decoder: Decoder, problem: Problem, at: int
+) -> None:
+    class Stopped(Exception): ...
+
+    def between(done: int, total: int) -> None:
+        if done == at:
+            raise Stopped
+
+    clean, _ = stepped(tiny_decoder, problem)
+    current = copy.deepcopy(tiny_decoder)
+    policies = Policies(current, tiny_decoder)
+    optimizer = torch.optim.SGD(current.parameters(), lr=1e-3)
+    settings = Settings(ALGORITHMS["dlpo"])
+    with pytest.raises(Stopped):
+        optimise(policies, optimizer, problem, settings, WIDE, between)
+    assert unchanged(current, bits(tiny_decoder))
+    optimise(policies, optimizer, problem, settings, WIDE)  # nothing of the broken one is left
+    assert torch.equal((flat(tiny_decoder) - flat(current)) / 1e-3, clean)
+
+
+# --- a policy whose gradient is known
+
+
+class Located(Policy):
+    """p(x_{t-1} | x_t) = N(c_x0 theta + c_xt x_t, sigma^2), and the last timestep returns x_1."""
+
+    def __init__(self, theta: float) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor(theta))
+
+    def predict_noise(
+        self, x_t: Tensor, cond: Tensor, noise_level: Tensor, frames: Tensor | None = None
+    ) -> Tensor:
+        clean = torch.where(noise_level > 0.9, x_t, self.theta)
+        return (x_t - noise_level * clean) / (1 - noise_level**2).sqrt()
+
+
+@dataclass(frozen=True)
+class Toy:
+    """T = 3; r = -(x - m)^2 of a clip's mean x ~ N(slope theta, .), both noisy timesteps kept."""
+
+    target: float = 0.4
+    chain: NoiseSchedule = field(
+        default_factory=lambda: from_betas(torch.tensor([0.01, 0.5, 0.98]))
+    )
+
+    @property
+    def slope(self) -> float:
+        """d E[x_0] / d theta: x_1 = c_1 theta + k_1 x_2, and x_2 = c_2 theta + k_2 x_3."""
+        c, k = self.chain.c_x0, self.chain.c_xt
+        return float(c[1] + k[1] * c[2])
+
+    def exact_gradient(self, theta: float) -> float:
+        """d E[r] / d theta = -2 (slope theta - m) slope, for x_3 has mean 0."""
+        return -2 * (self.slope * theta - self.target) * self.slope
+
+    def pose(self, policy: Policy, rows: int, update: int) -> Problem:
+        frames = (1,) * rows
+        cond = Conditioning(torch.zeros(rows, 1, 1), torch.ones(rows, dtype=torch.int64))
+        draw = RolloutNoise(0, update, frames, (2, 1))
+        traj = rollout(policy, self.chain, cond, draw, microbatch=rows)
+        reward = -((traj.waveform.mean(-1) - self.target) ** 2)
+        valid = torch.ones(rows, dtype=torch.bool)
+        return Problem(
+            self.chain, traj, frames, reward, valid, own_clips(traj, frames), (0, update)
+        )
+
+
+def rewarded(algorithm: Algorithm) -> bool:
+    """True where the advantage enters the loss."""
+    one, two = (
+        algorithm.loss(
+            StepTerms(torch.tensor([a]), torch.zeros(1), torch.ones(1), torch.ones(1)),
+            Knobs(),
+            "both",
+        )
+        for a in (0.0, 1.0)
+    )
+    return not torch.equal(one, two)
+
+
+with_reward = pytest.mark.parametrize("name", [n for n, a in ALGORITHMS.items() if rewarded(a)])
+
+
+@with_reward
+@every_mode
+@pytest.mark.parametrize("target", [0.4, -0.4])
+def test_every_algorithm_moves_the_clips_toward_the_reward(
+    name: str, mode: Penalty, target: float
+) -> None:
+    toy, policy = Toy(target), Located(0.0)
+    optimizer = torch.optim.SGD(policy.parameters(), lr=4e-3)
+    settings = Settings(ALGORITHMS[name], penalty=mode, microbatch=16)
+    means = []
+    for update in range(25):
+        problem = toy.pose(policy, 16, update)
+        means.append(float(problem.trajectory.waveform.mean()))
+        advantage = advantages(
+            "batch", problem.advantage, problem.valid, ("one",) * 16, 16, PromptStatistics()
+        )
+        optimise(
+            Policies(policy, policy), optimizer, replace(problem, advantage=advantage),
+            settings, Knobs(beta=0.1, max_grad_norm=1e6),
+        )  # fmt: skip
+    assert abs(means[0] - target) > 0.35
+    assert abs(means[-1] - target) < 0.1
+
+
+@with_reward
+@pytest.mark.parametrize(("ratio", "unit"), [("mean", HOP), ("standardised", HOP**0.5)])
+def test_the_estimator_agrees_with_the_exact_policy_gradient(
+    name: str, ratio: str, unit: float
+) -> None:
+    toy, theta, found = Toy(), 0.15, []
+    policy = Located(theta)
+    for update in range(60):
+        problem = toy.pose(policy, 32, update)
+        baseline = -((toy.slope * theta - toy.target) ** 2)  # a constant, so without bias
+        centred = replace(problem, advantage=problem.advantage - baseline)
+        step, _ = stepped(
+            policy, centred, replace(WIDE, beta=0.0), rate=1.0,
+            algorithm=ALGORITHMS[name], ratio=ratio, microbatch=32,
+        )  # fmt: skip
+        found.append(-step * unit * len(KEPT))  # the loss is -r, and a mean over K
+    estimate = torch.cat(found)
+    error = float(estimate.std()) / len(found) ** 0.5
+    exactly = toy.exact_gradient(theta)
+    assert error < 0.1 * abs(exactly)
+    assert abs(float(estimate.mean()) - exactly) < 3 * error

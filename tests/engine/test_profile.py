@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from engine.journal import plain
+from engine.messages import Knobs
+from engine.profile import Profile, ProfileError, check, load, load_pretrain
+
+PROFILES = Path(__file__).parents[2] / "profiles"
+SHIPPED = sorted(PROFILES.glob("*.toml"))
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def make(text: str, name: str = "mine.toml") -> Path:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return make
+
+
+def refused(path: Path, *changes: str) -> str:
+    with pytest.raises(ProfileError) as caught:
+        load(path, changes)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# --- what is shipped ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_every_shipped_profile_loads(path: Path) -> None:
+    if path.stem.startswith("pretrain"):
+        assert load_pretrain(path).steps > 0
+    else:
+        assert load(path).name == path.stem
+
+
+def test_an_empty_profile_is_the_defaults(write) -> None:
+    assert load(write("")) == Profile()
+
+
+def test_the_defaults_are_fine() -> None:
+    assert check(Profile(), "defaults") == Profile()
+
+
+def test_a_whole_number_does_for_a_number(write) -> None:
+    profile = load(write("[knobs]\nalpha = 2\n[reward.models]\nwer = -1\n"))
+    assert profile.knobs == Knobs(alpha=2.0)
+    assert type(profile.knobs.alpha) is float
+    assert profile.reward.models == {"wer": -1.0}
+
+
+def test_what_a_run_writes_down_loads_back_equal(write) -> None:
+    text = '[judges]\nmodels = []\n[schedule]\nkind = "betas"\nbetas = [0.1, 0.2]\n'
+    profile = load(write(text))
+    assert profile.schedule.betas == (0.1, 0.2)
+    assert load(write(tomli_w.dumps(plain(profile)), "again.toml")) == profile
+
+
+# --- --set ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "read", "value"),
+    [
+        ("seed=7", lambda p: p.seed, 7),
+        (" train.updates = 3 ", lambda p: p.train.updates, 3),
+        ("knobs.alpha=0.5", lambda p: p.knobs.alpha, 0.5),
+        ("rollout.antithetic=false", lambda p: p.rollout.antithetic, False),
+        ('judges.models=["loudness"]', lambda p: p.judges.models, ("loudness",)),
+        ("reward.models={wer=-1.0}", lambda p: p.reward.models, {"wer": -1.0}),
+        ("reward.models.cer=-2", lambda p: p.reward.models, {"distillmos": 1.0, "cer": -2.0}),
+        ("voice.checkpoint=a b/c.safetensors", lambda p: p.voice.checkpoint, "a b/c.safetensors"),
+        ("name=x=y", lambda p: p.name, "x=y"),
+        ("voice.speaker=", lambda p: p.voice.speaker, ""),
+    ],
+)
+def test_set_changes_one_key(write, change: str, read, value: object) -> None:
+    profile = load(write("[reward.models]\ndistillmos = 1.0\n"), [change])
+    assert read(profile) == value
+
+
+def test_the_last_of_two_sets_wins(write) -> None:
+    assert load(write("seed = 1\n"), ["seed=2", "seed=3"]).seed == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("seed", "--set takes KEY=VALUE, such as train.updates=20, not 'seed'"),
+        ("=3", "--set takes KEY=VALUE"),
+        ("name.first=a", "--set name.first=a: name is a value, not a section"),
+        ("train.updatse=3", "mine.toml [train]: unknown key 'updatse'; did you mean 'updates'?"),
+        ("train.updates=three", "updates takes a whole number, not 'three'"),
+        ("train=3", "train takes a section, not 3"),
+    ],
+)
+def test_a_set_that_makes_no_sense_is_refused(write, change: str, told: str) -> None:
+    assert told in refused(write('name = "a"\n'), change)
+
+
+# --- keys and types -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("sed = 1", "mine.toml: unknown key 'sed'; did you mean 'seed'?"),
+        ("[trian]", "unknown key 'trian'; did you mean 'train'?"),
+        ("[rollout]\nbacth = 1", "mine.toml [rollout]: unknown key 'bacth'; did you mean 'batch'?"),
+        ("[device]\nqqqq = 1", "unknown key 'qqqq'; known: device, precision, threads"),
+        ("[knobs]\nreward_weight = 1.0", "[knobs]: unknown key 'reward_weight'"),
+        ("seed = 1.0", "seed takes a whole number, not 1.0"),
+        ("seed = true", "seed takes a whole number, not True"),
+        ("name = 3", "name takes a text in quotes, not 3"),
+        ("train = 3", "train takes a section, not 3"),
+        ("[rollout]\nantithetic = 1", "antithetic takes true or false, not 1"),
+        ('[knobs]\nalpha = "1"', "alpha takes a number, not '1'"),
+        ("[knobs]\nalpha = true", "alpha takes a number, not True"),
+        ('[judges]\nmodels = "loudness"', "models takes a list, not 'loudness'"),
+        ("[judges]\nmodels = [1]", "models takes a text in quotes, not 1"),
+        ("[schedule]\nbetas = 0.1", "betas takes a list, not 0.1"),
+        ("[reward]\nmodels = ['mos']", "models takes a section, not ['mos']"),
+        ("[reward.models]\nmos = 'a'", "models.mos takes a number, not 'a'"),
+        ("seed = 2026-01-01", "seed takes a whole number"),
+        (
+            "[train]\nadvantage = 'grop'",
+            "advantage is one of raw, batch, per_prompt, group, not 'grop'; did you mean 'group'?",
+        ),
+        ("[device]\nprecision = 16", "precision is one of auto, fp32, bf16, not 16"),
+        ("[rollout]\nshared = true", "shared is one of none, prefix, unkept, not True"),
+    ],
+)
+def test_a_wrong_key_or_type_is_named_with_its_place(write, text: str, told: str) -> None:
+    assert told in refused(write(text))
+
+
+def test_broken_toml_is_one_sentence_with_its_line(write) -> None:
+    told = refused(write("seed = 1\nname = \n"))
+    assert "mine.toml is not valid TOML" in told
+    assert "line 2" in told
+
+
+def test_bytes_that_are_no_text_and_a_folder_are_no_profile(tmp_path: Path) -> None:
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    assert "cannot be read as a profile" in refused(tmp_path / "binary.toml")
+    assert "cannot be read as a profile" in refused(tmp_path)
+
+
+def test_a_missing_profile_suggests_the_nearest(write, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "profiles").mkdir()
+    shipped = write("", "profiles/quickstart.toml")
+    assert refused(Path("quikstart.toml")).endswith("did you mean profiles/quickstart.toml?")
+    beside = write("", "quickstart.toml")
+    assert refused(tmp_path / "quikstart.toml").endswith(f"did you mean {beside}?")
+    assert "did you mean" not in refused(shipped.with_name("zzz"))
+
+
+# --- values ---------------------------------------------------------------------
+
+IMPOSSIBLE = {
+    "rollout.batch=0": "rollout.batch is at least 1",
+    "rollout.group=3": r"rollout.group divides rollout.batch \(8\), 3 does not",
+    "rollout.group=0": "rollout.group divides",
+    "rollout.cpu_batch=-4": "rollout.cpu_batch is 0 or a multiple of rollout.group",
+    "rollout.cpu_batch=6": "rollout.cpu_batch is 0 or a multiple of rollout.group",
+    "rollout.group=1": "rollout.antithetic pairs a group's rollouts",
+    "rollout.kept=0": "rollout.kept lies between 1 and rollout.window",
+    "rollout.kept=5": r"rollout.kept lies between 1 and rollout.window \(4\), not at 5",
+    "rollout.microbatch=0": "rollout.microbatch is at least 1",
+    "rollout.sigma_min=0": "rollout.sigma_min is above 0",
+    "rollout.sigma_min=nan": "rollout.sigma_min is above 0",
+    "train.updates=0": "train.updates is at least 1",
+    "train.inner_epochs=0": "train.inner_epochs is at least 1",
+    "train.microbatch=0": "train.microbatch is at least 1",
+    "train.save_every=0": "train.save_every is at least 1",
+    "train.samples_every=0": "train.samples_every is at least 1",
+    "train.penalty_source=data": "train.penalty_source = 'data' noises recorded speech",
+    "schedule.timesteps=0": "schedule.timesteps lies between 1 and 1000",
+    "schedule.timesteps=1001": "schedule.timesteps lies between 1 and 1000",
+    "schedule.power=0.0": "schedule.power is above 0",
+    "schedule.eta=1.5": "schedule.eta lies between 0 and 1",
+    "schedule.eta=nan": "schedule.eta lies between 0 and 1",
+    "schedule.kind=betas": "schedule.kind = 'betas' needs schedule.betas",
+    "schedule.betas=[0.1, 1.0]": "every one of schedule.betas lies between 0 and 1",
+    "schedule.betas=[0.0]": "every one of schedule.betas lies between 0 and 1",
+    "reward.models={}": "reward.models names at least one score",
+    "reward.max_failed=0": "reward.max_failed lies between 0 and 1",
+    "reward.max_failed=1.5": "reward.max_failed lies between 0 and 1",
+    "evaluation.every=-1": "evaluation.every is 0 or more",
+    "evaluation.prompts=0": "evaluation.prompts is at least 1",
+    "voice.pace=0.1": "voice.pace lies between 0.25 and 4",
+    "voice.pace=5": "voice.pace lies between 0.25 and 4",
+    "prompts.max_seconds=0": "prompts.max_seconds is above 0",
+    "knobs.alpha=-1": "knobs: alpha must lie between 0 and 1000",
+    "knobs.clip_range=nan": "knobs: clip_range must be a finite number",
+}
+
+
+@pytest.mark.parametrize("change", IMPOSSIBLE)
+def test_a_value_that_cannot_be_is_refused(write, change: str) -> None:
+    with pytest.raises(ProfileError, match=rf"^mine\.toml: {IMPOSSIBLE[change]}") as caught:
+        load(write(""), [change])
+    assert "\n" not in str(caught.value)
+
+
+def test_group_advantages_need_groups(write) -> None:
+    told = refused(write("[rollout]\ngroup = 1\nantithetic = false\n"))
+    assert "train.advantage = 'group' needs rollout.group of at least 2, not 1" in told
+
+
+# --- hash -----------------------------------------------------------------------
+
+
+def test_the_hash_is_the_same_for_the_same_settings(write) -> None:
+    one = load(write("seed = 1\n[train]\nupdates = 3\n", "one.toml"))
+    other = load(write("[train]\nupdates=3 # a comment\n", "other.toml"), ["seed=1"])
+    assert one.hash() == other.hash()
+    assert len(one.hash()) == 12
+    assert int(one.hash(), 16) >= 0
+
+
+@pytest.mark.parametrize(
+    "change", ["seed=1", "knobs.beta=1.5", "reward.models={wer=-1}", "judges.models=[]", "name=b"]
+)
+def test_any_setting_changes_the_hash(write, change: str) -> None:
+    path = write("")
+    assert load(path, [change]).hash() != load(path).hash()
+
+
+# --- pretraining ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("steps=0", "steps is at least 1, not 0"),
+        ("batch=0", "batch is at least 1, not 0"),
+        ("window_frames=0", "window_frames is at least 1, not 0"),
+        ("save_every=0", "save_every is at least 1, not 0"),
+        ("evaluate_every=0", "evaluate_every is at least 1, not 0"),
+        ("low_noise=1.5", "low_noise lies between 0 and 1"),
+        ("ema=-0.1", "ema lies between 0 and 1"),
+        ("ema=nan", "ema lies between 0 and 1"),
+        ("size=medium", "size is one of narrow, base, large, not 'medium'"),
+        ("updates=5", "unknown key 'updates'"),
+        ("device.device=0", "device takes a text in quotes, not 0"),
+    ],
+)
+def test_a_bad_pretraining_profile_is_refused(write, change: str, told: str) -> None:
+    with pytest.raises(ProfileError) as caught:
+        load_pretrain(write("", "voice.toml"), [change])
+    assert told in str(caught.value)
+    assert str(caught.value).startswith("voice.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_session_is_no_pretraining_profile(write) -> None:
+    with pytest.raises(ProfileError, match="unknown key 'rollout'"):
+        load_pretrain(PROFILES / "quickstart.toml")
