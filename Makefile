@@ -24,7 +24,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP)  ## JSON: real-time factor, seconds a phase, peak memory; informational
-	$(BIN)/python -m tests.benchmarks.session
+	$(BIN)/python tests/benchmarks/session.py
 
 # constraints.txt keeps torch at a build that a laptop without a GPU can take; the project's
 # own ranges are wide. `make CONSTRAINTS= run` installs the newest torch instead.

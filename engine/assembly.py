@@ -89,6 +89,11 @@ def load_voice(profile: Profile, device: torch.device, notices: list[str]) -> Vo
 def choose_rewards(profile: Profile, notices: list[str]) -> Mapping[str, float]:
     """The reward's columns, or the stand-in's where one of their models cannot be had."""
     spec = profile.reward
+    try:  # a misspelt name is an error, never a reason for the stand-in
+        for name in (*spec.models, *spec.fallback):
+            registry.model_of(name)
+    except ValueError as error:
+        raise ProfileError(f"reward: {error}") from None
     missing = [why for name in spec.models if (why := registry.missing(name))]
     if not missing:
         return spec.models

@@ -18,9 +18,12 @@ def choose_device(spec: DeviceSpec) -> torch.device:
     try:
         device = torch.device(spec.device)
     except RuntimeError:
+        device = torch.device("meta")  # refused below, with every other kind
+    if device.type not in ("cpu", "cuda"):
         raise ProfileError(
-            f"device.device = {spec.device!r} is no device; write auto, cpu, cuda or cuda:1"
-        ) from None
+            f"device.device = {spec.device!r} is no device this program runs on; "
+            "write auto, cpu, cuda or cuda:1"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise ProfileError(

@@ -143,7 +143,7 @@ class UpdateStats:
     penalty: float | None
     """The model's own training loss l (L1 or L2 on the noise); None where not computed."""
     kl: float | None
-    """KL(policy || reference), nats per audio sample; None where not computed."""
+    """KL(policy || reference), nats summed over a clip; None where not computed."""
     ratio: float
     """Mean probability ratio; 1 before the first optimizer step of an update."""
     clip_high: float
@@ -323,7 +323,9 @@ class Evaluate:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop: ...
+class Stop:
+    save: bool = True
+    """Write a checkpoint of the last whole update before ending."""
 
 
 Emit: TypeAlias = Callable[["Event"], None]

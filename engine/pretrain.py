@@ -212,7 +212,8 @@ class Trainer:
         if not spec.start:
             sizes = {"narrow": ModelConfig.narrow, "base": ModelConfig.base}
             return WaveGrad2({**sizes, "large": ModelConfig.large}[spec.size](count))
-        card, tensors = checkpoint.read(Path(spec.start))
+        bundled = spec.start == "bundled"
+        card, tensors = checkpoint.read(checkpoint.BUNDLED if bundled else Path(spec.start))
         config = replace(card.config, speakers=count)
         model = WaveGrad2(config)
         old = tensors["speaker_embedding.weight"]
@@ -258,22 +259,25 @@ class Trainer:
         rate = spec.final_learning_rate + (spec.learning_rate - spec.final_learning_rate) * fall
         return rate * min(1.0, (self.step + 1) / max(spec.warmup, 1))
 
-    def one_step(self) -> tuple[float, float, float, float]:
+    def one_step(self) -> tuple[float, ...]:
+        """One optimizer step; the loss and its parts on the noise, the mel and the durations."""
         spec = self.spec
         self.model.train()
+        # Dropout draws from torch's own generators: named by the step, they resume exactly.
+        torch.manual_seed(generator(spec.seed, "dropout", self.step).initial_seed())
         batch = draw(self.data, spec, generator(spec.seed, "pretrain", self.step))
         noise, duration, mel = self.losses(self.model, self.data, batch)
         loss = noise + duration + spec.mel_weight * mel
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.weights, spec.max_grad_norm)
+        norm = nn.utils.clip_grad_norm_(self.weights, spec.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
-        if bool(loss.isfinite()):
+        if bool(loss.isfinite() & norm.isfinite()):
             self.optimizer.step()
             self.average_in()
         self.step += 1
-        return float(loss), float(noise), float(mel), float(duration)
+        return tuple(float(x.detach()) for x in (loss, noise, mel, duration))
 
     @torch.no_grad()
     def average_in(self) -> None:
@@ -329,14 +333,18 @@ class Trainer:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        for name, module in (("model", self.model), ("average", self.average), ("head", self.head)):
-            module.load_state_dict(
-                {
-                    k.removeprefix(f"{name}."): v
-                    for k, v in tensors.items()
-                    if k.startswith(f"{name}.")
-                }
-            )
+        modules: dict[str, nn.Module] = {
+            "model": self.model, "average": self.average, "head": self.head
+        }  # fmt: skip
+        try:
+            for name, module in modules.items():
+                own = {k: v for k, v in tensors.items() if k.startswith(f"{name}.")}
+                module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in own.items()})
+        except RuntimeError:
+            raise ValueError(
+                f"{path} is the state of a voice of other sizes or speakers; choose another folder "
+                "(--out), or the profile and corpora it was begun with"
+            ) from None
         state = self.optimizer.state_dict()
         for key, value in tensors.items():
             if key.startswith("optimizer."):

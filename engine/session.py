@@ -66,6 +66,7 @@ class Session:
         self.waiting: deque[m.Command] = deque()
         self.knobs, self.update = profile.knobs, 0
         self.paused = self.stopping = self.single = False
+        self.keeping = True
         self.saved_at = self.skipped = 0
         self.seconds: dict[str, float] = {}
         self.first: Evaluation | None = None
@@ -82,13 +83,13 @@ class Session:
             while self.update < self.profile.train.updates and self.obey():
                 skipped = self.one_update()
                 self.after_update(skipped)
-            if not self.stopping:
-                self.look()
+            if self.stopping:
+                raise Stopped
+            self.look()
             self.save()
-            self.end("stopped" if self.stopping else "finished")
+            self.end("finished")
         except Stopped:
-            self.save()
-            self.end("stopped")
+            self.leave()
         except Exception as error:  # the thread's one boundary: report, never vanish
             log.exception("the session failed")
             self.rescue()
@@ -96,6 +97,15 @@ class Session:
         finally:
             with suppress(OSError):  # told already, by the event that could not be written
                 self.journal.close()
+
+    def leave(self) -> None:
+        """Ends after a Stop: what was asked to be saved is saved, under its name."""
+        asked = [c for c in self.waiting if isinstance(c, m.SaveCheckpoint)]
+        if asked:
+            self.save(asked[-1].label or "snapshot")
+        elif self.keeping:
+            self.save()
+        self.end("stopped")
 
     def open(self) -> None:
         """Loads what the profile names and says what it will train."""
@@ -362,8 +372,8 @@ class Session:
                 self.paused = self.single = False
             case m.SingleUpdate():
                 self.paused, self.single = False, True
-            case m.Stop():
-                self.stopping = True
+            case m.Stop(save):
+                self.stopping, self.keeping = True, save
             case _:
                 self.waiting.append(command)
 

@@ -262,7 +262,7 @@ class RunScreen(Screen[None]):
         elif answer in ("save", "stop"):
             if answer == "save":
                 self.send(SaveCheckpoint("on quitting"))
-            if self.ask_for(Stop(), "stopping; q again leaves at once"):
+            if self.ask_for(Stop(save=answer == "save"), "stopping; q again leaves at once"):
                 self.wait_for("stopping")
 
 

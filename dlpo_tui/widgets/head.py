@@ -43,7 +43,7 @@ class RunHead(Lines):
             name = Text(formats.plain(started.run), self.ink("name"))
             told = [Text(formats.shortened(f, 32), self.ink("label")) for f in facts if f]
             room = width - name.cell_len - self.badges().cell_len - 4
-            left = name + Text("  ") + formats.joined(told, max(room, 0), " · ")
+            left = Text.assemble(name, "  ", formats.joined(told, max(room, 0), " · "))
         return formats.spread(left, self.badges(), width)
 
     def badges(self) -> Text:

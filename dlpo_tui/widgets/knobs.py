@@ -65,9 +65,10 @@ class KnobPanel(Lines, can_focus=True):
         self.now = now
 
     def refuse(self, sentence: str) -> None:
-        """The session did not take the change."""
-        self.pending, self.error = {}, sentence
-        self.refresh()
+        """The session did not take a command; which one, only what is pending can tell."""
+        if self.pending:
+            self.pending, self.error = {}, sentence
+            self.refresh()
 
     def choose(self, name: str) -> None:
         """Selects a knob."""
@@ -140,8 +141,8 @@ class KnobPanel(Lines, can_focus=True):
         self.start_typing((self.typed or "") + formats.plain(event.text.strip()))
 
     def on_blur(self) -> None:
-        if self.typed is not None:
-            self.stop_typing()
+        self.error = ""
+        self.stop_typing()
 
     def submit(self) -> None:
         """Takes the typed value; one that is no number stays, with the sentence beside it."""

@@ -1,6 +1,6 @@
 """Scores of a voice on the held-out sentences, each speaker, as JSON.
 
-    python -m tests.benchmarks.voice [--voice FILE] [--recordings PREPARED ...]
+    python tests/benchmarks/voice.py [--voice FILE] [--recordings PREPARED ...]
 
 These are the figures in the bundled voice's card. Prepared corpora add, for scale, the same
 scores of recorded held-out speech.

@@ -173,8 +173,8 @@ async def test_quitting_asks_and_can_be_taken_back(stage: Stager) -> None:
     [
         (("q", "s"), [SaveCheckpoint("on quitting"), Stop()]),
         (("ctrl+q", "enter"), [SaveCheckpoint("on quitting"), Stop()]),
-        (("ctrl+c", "x"), [Stop()]),
-        (("q", "down", "enter"), [Stop()]),
+        (("ctrl+c", "x"), [Stop(save=False)]),
+        (("q", "down", "enter"), [Stop(save=False)]),
     ],
 )
 async def test_stopping_waits_for_the_end_and_leaves(

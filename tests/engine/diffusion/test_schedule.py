@@ -77,7 +77,7 @@ def test_where_maums_schedules_end(betas: Tensor, end: float) -> None:
     assert float(s.from_betas(betas).alphas_cumprod[-1]) == pytest.approx(end, rel=0.01)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(counts, st.floats(0.1, 4.0))
 def test_a_respaced_chain_always_ends_in_noise(timesteps: int, power: float) -> None:
     betas = s.respaced(timesteps, power)
@@ -176,7 +176,7 @@ def test_leverage_lies_at_the_noisy_timesteps() -> None:
     assert float(leverage[:4].max()) < 0.011
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(counts, st.floats(1e-6, 1.0), st.integers(0, 120), st.none() | etas)
 def test_trained_timesteps_are_the_noisy_ones_of_the_window(
     timesteps: int, sigma_min: float, window: int, eta: float | None
@@ -192,6 +192,11 @@ def test_trained_timesteps_are_the_noisy_ones_of_the_window(
     else:
         with pytest.raises(ProfileError):
             s.trainable(chain, sigma_min, window)
+
+
+def test_the_last_transition_is_never_trained_however_low_sigma_min() -> None:
+    chain = s.build(ScheduleSpec())
+    assert s.trainable(chain, 0.0, 99) == (9, 8, 7, 6, 5, 4, 3, 2, 1)
 
 
 @pytest.mark.parametrize(

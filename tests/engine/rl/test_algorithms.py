@@ -70,7 +70,7 @@ def test_the_table_goes_by_name() -> None:
 
 @every_algorithm
 @every_mode
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(seed=seeds, knobs=knobs_, size=st.integers(1, B))
 def test_each_rollout_is_judged_alone(
     algorithm: Algorithm, mode: Penalty, seed: int, knobs: Knobs, size: int
@@ -87,7 +87,7 @@ def test_each_rollout_is_judged_alone(
 
 @every_algorithm
 @every_mode
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(seed=seeds, knobs=knobs_)
 def test_what_it_needs_is_all_it_uses(
     algorithm: Algorithm, mode: Penalty, seed: int, knobs: Knobs
@@ -103,7 +103,7 @@ def test_what_it_needs_is_all_it_uses(
 
 @every_algorithm
 @every_mode
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(seed=seeds, knobs=knobs_)
 def test_the_gradient_is_0_iff_clipped_on_the_side_of_the_weights_sign(
     algorithm: Algorithm, mode: Penalty, seed: int, knobs: Knobs
@@ -120,7 +120,7 @@ def test_the_gradient_is_0_iff_clipped_on_the_side_of_the_weights_sign(
 
 @every_algorithm
 @every_mode
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(seed=seeds, knobs=knobs_)
 def test_at_theta_old_the_clip_range_does_not_matter(
     algorithm: Algorithm, mode: Penalty, seed: int, knobs: Knobs
@@ -134,7 +134,7 @@ def test_at_theta_old_the_clip_range_does_not_matter(
 # --- DDPO and DLPO
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(seeds, knobs_)
 def test_at_theta_old_ddpo_is_reinforce(seed: int, knobs: Knobs) -> None:
     """grad = -alpha A grad log p, through a policy whose log p depends on shared weights."""
@@ -149,7 +149,7 @@ def test_at_theta_old_ddpo_is_reinforce(seed: int, knobs: Knobs) -> None:
 
 
 @every_mode
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(seed=seeds, knobs=knobs_)
 def test_without_beta_dlpo_is_ddpo(mode: Penalty, seed: int, knobs: Knobs) -> None:
     terms, knobs = made(seed), replace(knobs, beta=0.0)
@@ -161,7 +161,7 @@ def test_without_beta_dlpo_is_ddpo(mode: Penalty, seed: int, knobs: Knobs) -> No
 
 
 @every_mode
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(seed=seeds, knobs=knobs_)
 def test_without_alpha_dlpo_is_the_penalty_alone(mode: Penalty, seed: int, knobs: Knobs) -> None:
     terms, knobs = made(seed), replace(knobs, alpha=0.0)
@@ -181,7 +181,7 @@ def test_without_alpha_dlpo_is_the_penalty_alone(mode: Penalty, seed: int, knobs
 
 
 @penalised
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(seed=seeds, knobs=knobs_)
 def test_as_a_reward_the_penalty_has_no_gradient(
     algorithm: Algorithm, seed: int, knobs: Knobs
@@ -190,7 +190,7 @@ def test_as_a_reward_the_penalty_has_no_gradient(
 
 
 @penalised
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(seed=seeds, knobs=knobs_)
 def test_as_a_loss_the_penalty_pulls_with_beta_and_leaves_the_weight_alone(
     algorithm: Algorithm, seed: int, knobs: Knobs
@@ -206,7 +206,7 @@ def test_as_a_loss_the_penalty_pulls_with_beta_and_leaves_the_weight_alone(
 
 
 @penalised
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(seed=seeds, knobs=knobs_)
 def test_at_theta_old_both_is_the_reward_and_the_regulariser(
     algorithm: Algorithm, seed: int, knobs: Knobs
