@@ -184,11 +184,13 @@ def listen(
         from engine.profile import ScheduleSpec
         from engine.synthesis import speak, utter
 
+        if out is not None and out.suffix.lower() not in audio.FORMATS:
+            raise ValueError(f"{out} must end in {' or '.join(audio.FORMATS)}")
         voice = voices.load(checkpoint)
         told = {**voice.card.about.get("schedule", {}), "timesteps": steps}
         schedule = build(profiles.build(ScheduleSpec, told, checkpoint))
         prompts = utter(voice.model, [text], voice.speaker(speaker), pace)
-        with Progress(console=err, transient=True) as bar:
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
             task = bar.add_task("speaking", total=schedule.timesteps)
             (wave,) = speak(
                 voice, schedule, prompts, seed,
@@ -249,7 +251,8 @@ def progress_bar(what: str) -> Iterator[m.Progressing]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn(), TextColumn("{task.fields[at]}", markup=False))  # fmt: skip
-    with Progress(*columns, console=err, transient=True) as bar:
+    hidden = not err.is_terminal  # in a log the bar would be nothing but an empty line
+    with Progress(*columns, console=err, transient=True, disable=hidden) as bar:
         task = bar.add_task(what, total=None, at="")
         yield lambda done, total, at: bar.update(task, completed=done, total=total, at=at)
 

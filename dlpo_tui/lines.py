@@ -15,7 +15,7 @@ class Lines:
         self.now = m.Snapshot()
 
     def show(self, event: m.Event) -> None:
-        before = len(self.now.log)
+        before = self.now.log
         self.now = m.advance(self.now, event)
         if self.quiet:
             return
@@ -29,7 +29,8 @@ class Lines:
                 self.say("loading the voice and the score models")
             case m.PhaseEntered(update, "paused"):
                 self.say(f"update {update:4d}  paused")
-        for line in self.now.log[before:] if len(self.now.log) > before else ():
+        if self.now.log is not before:  # an event adds one line at most; old ones may have gone
+            line = self.now.log[-1]
             sign = {"info": " ", "warning": "!", "error": "!"}[line.level]
             self.say(f"update {line.update:4d} {sign} {line.text}")
 

@@ -77,6 +77,18 @@ class Session:
     def run(self) -> None:
         """The whole session; ends in exactly one SessionEnded, whatever happens."""
         try:
+            self.train()
+        except Exception as error:  # the thread's one boundary: report, never vanish
+            log.exception("the session failed")
+            self.rescue()
+            self.end("failed", sentence(error))
+        finally:
+            with suppress(OSError):  # told already, by the event that could not be written
+                self.journal.close()
+
+    def train(self) -> None:
+        """Every update, or as many as come before a Stop."""
+        try:
             self.open()
             self.check_ratio()
             self.look()
@@ -87,16 +99,10 @@ class Session:
                 raise Stopped
             self.look()
             self.save()
-            self.end("finished")
         except Stopped:
             self.leave()
-        except Exception as error:  # the thread's one boundary: report, never vanish
-            log.exception("the session failed")
-            self.rescue()
-            self.end("failed", sentence(error))
-        finally:
-            with suppress(OSError):  # told already, by the event that could not be written
-                self.journal.close()
+        else:
+            self.end("finished")
 
     def leave(self) -> None:
         """Ends after a Stop: what was asked to be saved is saved, under its name."""
@@ -198,7 +204,7 @@ class Session:
             )  # fmt: skip
         self.emit(m.ClipsScored(self.update + 1, rows))
 
-        with self.phase("optimise") as between:
+        with self.phase("optimise") as between, self.undivided():
             problem = Problem(
                 self.schedule, traj, frames, advantage, valid, self.speech(traj, prompts, frames),
                 (self.profile.seed, self.update),
@@ -215,14 +221,28 @@ class Session:
         self.emit(m.UpdateFinished(self.update, stats))
         return done.skipped
 
+    @contextmanager
+    def undivided(self) -> Iterator[None]:
+        """An update that breaks off between its optimizer steps leaves the weights as before it."""
+        policy = self.policies.current
+        before = copy.deepcopy(policy.state_dict()) if self.settings.inner_epochs > 1 else None
+        try:
+            yield
+        except Exception:
+            if before is not None:
+                policy.load_state_dict(before)
+            raise
+
     def draw(self, update: int) -> list[Utterance]:
         """B / group prompts of this update, each `group` times, by identity."""
         pool, group = self.parts.prompts, self.profile.rollout.group
-        rng = generator(self.profile.seed, update, "prompts")
-        order = torch.randperm(len(pool), generator=rng).tolist()
-        return [
-            pool[order[i % len(order)]] for i in range(self.batch // group) for _ in range(group)
-        ]
+        count = self.batch // group
+        drawn = []
+        for place in range(update * count, (update + 1) * count):
+            epoch, at = divmod(place, len(pool))  # every prompt once, then all again in new order
+            rng = generator(self.profile.seed, epoch, "prompts")
+            drawn += [pool[int(torch.randperm(len(pool), generator=rng)[at])]] * group
+        return drawn
 
     def score(self, traj: Trajectory, prompts: list[Utterance]) -> Scores:
         models = [*self.parts.rewards]

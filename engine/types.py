@@ -77,6 +77,9 @@ class Trajectory:
     """(K, B, S) fp32 mean of p_old(x_{t-1} | x_t, c); the ratio and KL start from it."""
     waveform: Tensor
     """(B, S) x_0 in [-1, 1], zero in the padding."""
+    runs: tuple[int, ...]
+    """(K,) at kept timestep k, each run of so many rows shares one state x_t and conditioning,
+    so that the network need only see the first of them."""
     clamped: Tensor
     """() share of real audio samples whose x_0 estimate met the clamp, over the chain."""
 

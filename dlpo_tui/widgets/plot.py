@@ -24,6 +24,8 @@ DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 """Bits of a braille character by dot column and dot row."""
 LARGEST, SMALLEST = 1e150, 1e-12
 """Past these, differences and ratios of values overflow; NaN is on neither side."""
+FLAT = 1e-5
+"""A spread this small beside its values is rounding (a ratio of 1), not something to magnify."""
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
@@ -80,7 +82,7 @@ def value_span(
         # An area is a backdrop: it keeps to the lower half, clear of most curves.
         return Span(0.0, high * 2 if high > 0 else 1.0)
     air = (high - low) * 0.06
-    if air <= abs(high) * 1e-9:
+    if air <= abs(high) * FLAT:
         air = abs(high) * 0.1 if abs(high) > SMALLEST else 1.0
     # A limit that the data themselves pass is no limit: showing them comes first.
     floor = low - air if least is None or low < least else max(low - air, least)

@@ -102,7 +102,7 @@ def rollout(
     one = draw.shares(T) and draw.group > 1
     rows = range(0, len(frames), draw.group) if one else range(len(frames))
     x = draw(T, rows).to(device)
-    states, actions, means = [], [], []
+    states, actions, means, runs = [], [], [], []
     clamped, seen = torch.zeros((), device=device), 0
     for t in reversed(range(T)):
         mean = torch.zeros_like(x)
@@ -113,6 +113,8 @@ def rollout(
             mean[at, :length], x_0 = p_mean(policy, schedule, x[at, :length], part.cond, t, told)
             clamped += (x_0.abs() > 1).sum()
             seen += sum(frames[row] for row in chosen) * HOP
+        if t in draw.kept:
+            runs.append(draw.group if one else 1)
         if one and not draw.shares(t):
             one, rows = False, range(len(frames))
             x, mean = (v.repeat_interleave(draw.group, 0) for v in (x, mean))
@@ -133,5 +135,6 @@ def rollout(
         x_prev=torch.stack(actions) if states else empty,
         mean=torch.stack(means) if states else empty,
         waveform=x.clamp(-1, 1 - 2**-10),
+        runs=tuple(runs),
         clamped=clamped / seen,
     )

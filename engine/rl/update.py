@@ -118,16 +118,19 @@ def step_terms(
     """Runs the forward passes the algorithm needs at kept timestep k, for `rows` of B."""
     trajectory, schedule = problem.trajectory, problem.schedule
     t, needs = int(trajectory.timesteps[k]), settings.algorithm.needs
-    part = trimmed(trajectory.conditioning, rows, problem.frames)
-    length = part.cond.shape[-1] * HOP
-    told = part.frames if ragged(rows, problem.frames) else None
-    state = trajectory.x_t[k, rows, :length]
+    firsts = [row - row % trajectory.runs[k] for row in rows]
+    seen = list(dict.fromkeys(firsts))  # rows that share a state are computed once
+    at = [seen.index(first) for first in firsts]
+    part = trimmed(trajectory.conditioning, seen, problem.frames)
+    length, mask = part.cond.shape[-1] * HOP, part.mask[at]
+    told = part.frames if ragged(seen, problem.frames) else None
+    state = trajectory.x_t[k, seen, :length]
     mean, _ = p_mean(policies.current, schedule, state, part.cond, t, told)
     sigma, kl, penalty = schedule.sigma[t], None, None
     if "kl" in needs:
         with torch.no_grad():
             reference, _ = p_mean(policies.reference, schedule, state, part.cond, t, told)
-        kl = gaussian_kl(mean, reference, sigma, part.mask)
+        kl = gaussian_kl(mean, reference, sigma, part.mask)[at]
     if "penalty" in needs:
         penalty = diffusion_loss(
             policies.current, schedule, problem.speech, t, eps, rows, settings.penalty_norm
@@ -135,10 +138,10 @@ def step_terms(
     ratio = log_ratio(
         settings.ratio,
         trajectory.x_prev[k, rows, :length],
-        mean,
+        mean[at],
         trajectory.mean[k, rows, :length],
         sigma,
-        part.mask,
+        mask,
     )
     return StepTerms(problem.advantage[rows], ratio, penalty, kl)
 

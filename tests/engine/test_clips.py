@@ -22,7 +22,7 @@ def rollouts(folder: Path, written: bool) -> tuple[clips.Clip, ...]:
     empty = torch.zeros(0, 2, 3 * HOP)
     conditioning = Conditioning(torch.zeros(2, 2, 3), torch.tensor([3, 2]))
     traj = Trajectory(
-        conditioning, torch.zeros(0), empty, empty, empty, WAVES.clone(), torch.tensor(0.0)
+        conditioning, torch.zeros(0), empty, empty, empty, WAVES.clone(), (), torch.tensor(0.0)
     )
     rewards = RewardBatch(
         ("mos", "wer"),

@@ -80,7 +80,7 @@ def test_a_gpu_that_is_not_there_is_one_sentence(
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "the fast one"])
 def test_what_is_no_device_is_one_sentence(name: str) -> None:
-    with pytest.raises(ProfileError, match="is no device this program runs on; write auto, cpu, cuda") as caught:
+    with pytest.raises(ProfileError, match=r"is no device .* write auto, cpu, cuda") as caught:
         choose_device(DeviceSpec(name))
     assert "\n" not in str(caught.value)
 

@@ -121,6 +121,7 @@ COMMANDS: tuple[Command, ...] = (
     SaveCheckpoint("by hand"),
     Evaluate(),
     Stop(),
+    Stop(save=False),
 )
 
 

@@ -213,10 +213,19 @@ def test_the_numbers_of_an_update_agree_with_its_clips(whole: Ran) -> None:
         advantages = torch.tensor([clip.advantage for clip in batch]).view(2, 2)
         assert torch.allclose(advantages.sum(-1), torch.zeros(2), atol=1e-5)  # within each group
         assert [clip.prompt for clip in batch[::2]] == [clip.prompt for clip in batch[1::2]]
-        assert batch[0].prompt != batch[2].prompt
         assert finished.stats.failed == finished.stats.skipped == 0
         assert finished.stats.ratio == pytest.approx(1.0, abs=1e-4)
         assert set(finished.stats.seconds) == {"rollout", "score", "optimise"}
+
+
+def test_every_prompt_takes_its_turn(run: Run) -> None:
+    ran = run("train.updates=6", "evaluation.every=0", "train.save_every=9")
+    drawn = [clip.prompt for event in ran.of(ClipsScored) for clip in event.clips[::2]]
+    turns = [tuple(drawn[at : at + 3]) for at in range(0, len(drawn), 3)]
+    assert len(turns) == 4
+    for turn in turns:  # three prompts, two an update
+        assert sorted(turn) == ["Go on.", "No.", "Wait."]
+    assert len(set(turns)) > 1
 
 
 def test_every_clip_lies_on_the_disk_as_its_row_says(whole: Ran) -> None:
@@ -422,6 +431,43 @@ def test_a_stop_in_a_rollout_keeps_the_finished_updates(run: Run, whole: Ran) ->
     first = checkpoint.load(whole.folder / "checkpoints/update-000001.safetensors")
     for key, value in kept.model.state_dict().items():
         assert torch.equal(value, first.model.state_dict()[key])
+
+
+def test_a_stop_without_saving_writes_no_checkpoint(run: Run) -> None:
+    ran = run("train.save_every=9", react=once(under_way("rollout", 1), Stop(save=False)))
+    assert ran.ended == SessionEnded(1, "stopped")
+    assert ran.of(CheckpointSaved) == []
+
+
+def test_a_checkpoint_asked_for_before_a_stop_is_written_under_its_name(run: Run) -> None:
+    asked = (SaveCheckpoint("on quitting"), Stop(save=False))
+    ran = run("train.save_every=9", react=once(under_way("rollout", 1), *asked))
+    assert [(e.update, e.label) for e in ran.of(CheckpointSaved)] == [(1, "on quitting")]
+
+
+def test_a_stop_between_two_optimizer_steps_leaves_half_an_update_out(run: Run) -> None:
+    changes = ("train.inner_epochs=2", "train.save_every=9", "evaluation.every=0")
+    whole = run("train.updates=1", *changes)
+
+    def second_step(event: Event) -> bool:
+        return under_way("optimise", 1)(event) and (event.done, event.total) == (2, 2)
+
+    ran = run(*changes, react=once(second_step, Stop()))
+    assert ran.ended == SessionEnded(1, "stopped")
+    assert same(ran, whole)
+
+
+def test_a_checkpoint_that_cannot_be_written_fails_the_session(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    for react in (None, once(under_way("rollout", 1), Stop())):
+        ran = run("evaluation.every=0", "train.save_every=9", react=react)
+        assert ran.ended.reason == "failed"
+        assert "No space left on device" in ran.ended.error
 
 
 def test_a_paused_session_can_be_stopped(run: Run) -> None:

@@ -266,6 +266,36 @@ def test_padding_changes_nothing(tiny_decoder: Decoder, conditioning: Make) -> N
 # --- failed rewards, broken numbers
 
 
+@pytest.mark.parametrize("microbatch", [1, 3, 4])
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_rows_that_share_a_state_are_computed_once_to_the_same_gradient(
+    tiny_decoder: Decoder, conditioning: Make, name: str, microbatch: int
+) -> None:
+    policy = tiny_decoder.double()
+    given = conditioning((2, 2, 3, 3))
+    given = Conditioning(given.cond[[0, 0, 2, 2]].double(), given.frames)
+    frames = (2, 2, 3, 3)
+    noise = Fine(0, 0, frames, KEPT, 2, "prefix", True)
+    traj = rollout(policy, EXACT, given, noise)
+    assert traj.runs == (2, 1)
+    assert torch.equal(traj.x_t[0, 0], traj.x_t[0, 1])
+    assert not torch.equal(traj.x_t[1, 0], traj.x_t[1, 1])
+    shared = Problem(
+        EXACT,
+        traj,
+        frames,
+        torch.tensor(ADVANTAGE, dtype=torch.float64),
+        torch.tensor([True, True, False, True]),
+        own_clips(traj, frames),
+        (0, 0),
+    )
+    alone = replace(shared, trajectory=replace(traj, runs=(1, 1)))
+    settings = {"algorithm": ALGORITHMS[name], "microbatch": microbatch}
+    once, _ = stepped(policy, shared, **settings)
+    each, _ = stepped(policy, alone, **settings)
+    torch.testing.assert_close(once, each, rtol=1e-9, atol=1e-9)
+
+
 @every_algorithm
 @pytest.mark.parametrize("advantage", [7.0, math.nan])
 def test_a_failed_row_equals_a_row_left_out(
