@@ -59,6 +59,7 @@ def evaluations(
     done: Evaluation,
     prompts: Sequence[Utterance],
     speakers: Sequence[str],
+    rewards: RewardBatch,
     rate: int,
 ) -> tuple[Clip, ...]:
     """A row for each held-out prompt; its audio always on disk."""
@@ -78,6 +79,7 @@ def evaluations(
                 seconds=prompt.seconds(rate),
                 path=path,
                 scores=named(names, done.scores.values[i]),
+                reward=float(rewards.total[i]) if bool(rewards.valid[i]) else None,
             )
         )
     return tuple(rows)

@@ -128,8 +128,9 @@ class Clip:
     scores: dict[str, float | None]
     """Every reward and judge by column; None where the model failed."""
     reward: float | None = None
-    """Weighted sum the policy is trained on; None for evaluation clips and failures."""
+    """Weighted sum the policy is trained on; None where a score of it failed."""
     advantage: float | None = None
+    """None for failures and for evaluation clips, which train nothing."""
 
 
 @dataclass(frozen=True, slots=True)

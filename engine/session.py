@@ -322,7 +322,7 @@ class Session:
             )  # fmt: skip
         rows = clips.evaluations(
             self.folder, self.update, self.profile.evaluation.seed, now, self.parts.held_out,
-            self.voice.card.speakers, self.rate,
+            self.voice.card.speakers, reward(now.scores, self.parts.weights), self.rate,
         )  # fmt: skip
         self.emit(m.ClipsScored(self.update, rows))
         self.latest = now.intervals()

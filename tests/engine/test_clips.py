@@ -66,13 +66,17 @@ def test_where_nothing_is_written_the_row_has_no_path(tmp_path: Path) -> None:
 def test_an_evaluations_clips_are_always_written_and_have_no_reward(tmp_path: Path) -> None:
     scores = Scores((Column("mos", "MOS"),), torch.tensor([[3.0], [math.nan]]), ())
     done = Evaluation((WAVES[0], WAVES[1, : 2 * HOP]), scores)
-    rows = clips.evaluations(tmp_path, 0, 1234, done, PROMPTS, SPEAKERS, RATE)
+    rewards = RewardBatch(
+        ("mos",), scores.values, torch.tensor([6.0, math.nan]), torch.tensor([True, False]), ()
+    )
+    rows = clips.evaluations(tmp_path, 0, 1234, done, PROMPTS, SPEAKERS, rewards, RATE)
     assert [clip.path for clip in rows] == [
         "samples/evaluation-000000-00.flac",
         "samples/evaluation-000000-01.flac",
     ]
     assert [(clip.kind, clip.reward, clip.advantage) for clip in rows] == [
-        ("evaluation", None, None)
-    ] * 2
+        ("evaluation", 6.0, None),
+        ("evaluation", None, None),
+    ]
     assert [clip.scores["mos"] for clip in rows] == [3.0, None]
     assert [len(audio.read(tmp_path / clip.path)[0]) for clip in rows] == [3 * HOP, 2 * HOP]
