@@ -92,7 +92,7 @@ class Session:
             self.open()
             self.check_ratio()
             self.look()
-            while self.update < self.profile.train.updates and self.obey():
+            while self.obey() and self.update < self.profile.train.updates:
                 skipped = self.one_update()
                 self.after_update(skipped)
             if self.stopping:
