@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine import checkpoint
+from engine import messages as m
+from engine.__main__ import main
+from tests.voices import write_corpus, write_profile, write_voice
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_session_runs_and_every_event_is_a_line_of_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = write_profile(tmp_path, write_voice(tmp_path / "voice.safetensors"))
+    assert main(["run", str(profile), "--set", "train.updates=1"]) == 0
+    events = [m.from_json(json.loads(line)) for line in capsys.readouterr().out.splitlines()]
+    assert isinstance(events[-1], m.SessionEnded)
+    assert events[-1].reason == "finished"
+    started = next(event for event in events if isinstance(event, m.SessionStarted))
+    kept = json.loads((Path(started.folder) / "profile.json").read_text())
+    assert kept["train"]["updates"] == 1
+
+
+def test_pretraining_makes_a_voice_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    start = write_voice(tmp_path / "start.safetensors")
+    profile = tmp_path / "pretrain.toml"
+    profile.write_text(
+        f'start = "{start}"\nbatch = 2\nwindow_frames = 4\nsteps = 2\nevaluate_every = 1\n'
+    )
+    call = ["pretrain", str(corpus), str(profile), "--out", str(tmp_path / "out")]
+    assert main(call) == 0
+    assert main([*call, "--set", "steps=3"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["step"] for row in rows if "step" in row] == [1, 2, 3]
+    assert {"resumed_at": 2} in rows
+    voice = checkpoint.load(rows[-1]["voice"])
+    assert voice.card.about["optimizer_steps"] == 3
+
+
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(tmp_path / "none.toml")]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert "there is no profile" in told.err
+
+
+def test_the_engine_needs_no_library_of_the_screen() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('textual', 'typer', 'rich', 'click', 'tomli_w', 'sounddevice'):\n"
+        "    sys.modules[name] = None\n"
+        "import engine.__main__, engine.session, engine.pretrain, engine.prepare\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
