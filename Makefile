@@ -10,7 +10,7 @@ run: $(STAMP)  ## the quickstart session
 	$(BIN)/dlpo-tui run profiles/quickstart.toml
 
 test: $(STAMP)  ## the tests, with coverage
-	$(BIN)/python -m pytest --cov=engine --cov=dlpo_tui --cov-report=term
+	$(BIN)/python -m pytest --numprocesses auto --cov=engine --cov=dlpo_tui --cov-report=term
 
 check: $(STAMP)  ## format, lint, types, layers, tests
 	$(BIN)/ruff format --check .

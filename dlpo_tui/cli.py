@@ -30,6 +30,11 @@ app = typer.Typer(
 err = Console(stderr=True, highlight=False)
 
 
+def tell(text: str) -> None:
+    """One line on stderr; never markup, never wrapped (a path stays one word to copy)."""
+    err.print(text, markup=False, soft_wrap=True)
+
+
 class Exit(enum.IntEnum):
     DONE = 0
     FAILED = 1
@@ -43,14 +48,14 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        err.print("interrupted")
+        tell("interrupted")
         raise typer.Exit(Exit.INTERRUPTED) from None
     except ValueError as error:  # every error of ours about input is one
-        err.print(f"dlpo-tui: {error}", markup=False, soft_wrap=True)
+        tell(f"dlpo-tui: {error}")
         raise typer.Exit(Exit.USAGE) from None
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        err.print(f"dlpo-tui: {error.strerror or error}{where}", markup=False, soft_wrap=True)
+        tell(f"dlpo-tui: {error.strerror or error}{where}")
         raise typer.Exit(Exit.USAGE) from None
 
 
@@ -72,9 +77,11 @@ def run(
     with one_sentence():
         settings = profiles.load(profile, changes)
         folder = open_folder(settings)
-        code = headless_run(settings, folder, as_json) if headless or as_json else 0
-        if not (headless or as_json):
-            code = screen_run(settings, folder)
+        plain = headless or as_json
+        if not plain and not (sys.stdin.isatty() and sys.stderr.isatty()):
+            tell("no terminal here: plain lines, as with --headless")
+            plain = True
+        code = headless_run(settings, folder, as_json) if plain else screen_run(settings, folder)
     raise typer.Exit(code)
 
 
@@ -107,7 +114,7 @@ def screen_run(settings: Profile, folder: Path) -> int:
     bridge = Bridge(open_session)
     code = run_app(bridge, folder)
     if code == Exit.FAILED and not (bridge.now.ended and bridge.now.ended.error):
-        err.print(f"dlpo-tui: the screen failed; why is in {folder / 'session.log'}", markup=False)
+        tell(f"dlpo-tui: the screen failed; why is in {folder / 'session.log'}")
     farewell(bridge.now, folder)
     return code
 
@@ -145,7 +152,7 @@ def stop_on_interrupt(send: m.Send) -> list[bool]:
         if interrupted:
             raise KeyboardInterrupt
         interrupted.append(True)
-        err.print("stopping and saving; once more to end at once")
+        tell("stopping and saving; once more to end at once")
         send(m.Stop())
 
     signal.signal(signal.SIGINT, handler)
@@ -155,11 +162,10 @@ def stop_on_interrupt(send: m.Send) -> list[bool]:
 def farewell(now: m.Snapshot, folder: Path) -> None:
     """After the screen: what there is now, and what to do with it."""
     if now.ended is not None and now.ended.error:
-        err.print(f"dlpo-tui: the session failed: {now.ended.error}", markup=False, soft_wrap=True)
-    err.print(f"run    {folder}", markup=False, soft_wrap=True)
+        tell(f"dlpo-tui: the session failed: {now.ended.error}")
+    tell(f"run    {folder}")
     if now.checkpoint:
-        err.print(f"listen dlpo-tui listen {folder / now.checkpoint} --text '...' --out clip.wav",
-                  markup=False, soft_wrap=True)  # fmt: skip
+        tell(f"listen dlpo-tui listen {folder / now.checkpoint} --text '...' --out clip.wav")
 
 
 @app.command()
@@ -199,7 +205,7 @@ def listen(
         rate = voice.card.config.sample_rate
         if out is not None:
             audio.write(out, wave, rate)
-            err.print(f"{len(wave) / rate:.2f} s of {voice.source} in {out}", markup=False)
+            tell(f"{len(wave) / rate:.2f} s of {voice.source} in {out}")
             return
         from dlpo_tui.sound import play_and_wait
 
@@ -233,7 +239,7 @@ def prepare(
                 corpus, target, speaker=speaker, held_out=held_out, textgrids=textgrids,
                 on_progress=advance,
             )  # fmt: skip
-        err.print(report.summary(), markup=False, soft_wrap=True)
+        tell(report.summary())
         if as_json:
             typer.echo(json.dumps(asdict(report)))
 
@@ -278,22 +284,21 @@ def pretrain(
         folder = out or Path("pretrained") / settings.name
         trainer = Trainer(settings, open_corpora(corpora), folder)
         if trainer.resume():
-            err.print(f"going on at optimizer step {trainer.step}")
+            tell(f"going on at optimizer step {trainer.step}")
 
         def report(now: Progress) -> None:
             if as_json:
                 typer.echo(json.dumps(asdict(now)))
             elif now.held_out is not None or now.step % 50 == 0:
                 held = f"  held-out {now.held_out:.4f}" if now.held_out is not None else ""
-                err.print(
+                tell(
                     f"step {now.step:6d}  {now.minutes:6.1f} min  noise {now.noise_loss:.4f}  "
                     f"mel {now.mel_loss:.3f}  duration {now.duration_loss:.4f}  "
-                    f"lr {now.learning_rate:.1e}  {now.audio_seconds_per_second:.1f} s/s{held}",
-                    markup=False,
+                    f"lr {now.learning_rate:.1e}  {now.audio_seconds_per_second:.1f} s/s{held}"
                 )
 
         path = trainer.run(report)
-        err.print(f"voice {path}", markup=False)
+        tell(f"voice {path}")
 
 
 def main() -> None:

@@ -58,6 +58,15 @@ class Stage:
         self.app.tick()
         await self.pilot.pause()
 
+    async def resize(self, width: int, height: int) -> None:
+        """A terminal of another size; returns when the screen is laid out for it."""
+        await self.pilot.resize_terminal(width, height)
+        for _ in range(1000):
+            if len(self.app.screen._compositor.render_strips()) == height:
+                return
+            await self.pilot.pause()
+        raise AssertionError(f"the screen was never laid out for {width} x {height}")
+
     async def happen(self, *events: Event) -> None:
         """The session says something more; charts and table are painted, too."""
         for event in events:

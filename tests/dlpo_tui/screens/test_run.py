@@ -37,7 +37,7 @@ def test_picture(scene: str, size: tuple[int, int], snap_compare: Callable[..., 
 async def test_every_scene_at_every_size(stage: Stager, scene: str) -> None:
     async with stage(scene, (120, 40)) as at:
         for size in SIZES:
-            await at.pilot.resize_terminal(*size)
+            await at.resize(*size)
             await at.happen()
             lines = at.lines()
             assert len(lines) == size[1]
