@@ -15,6 +15,7 @@ import torch
 from engine import checkpoint
 from engine.checkpoint import Voice
 from engine.data import CorpusError, PreparedCorpus, read_prompts
+from engine.device import generator
 from engine.profile import Profile, ProfileError
 from engine.recorded import Recording, record
 from engine.rewards import registry
@@ -65,16 +66,28 @@ def assemble(profile: Profile, device: torch.device) -> Parts:
         train = say(list(recordings))
     else:
         texts = prompt_texts(profile.prompts.train, 0, profile.prompts.fallback, notices)
-        train = short(say(texts), profile.prompts.max_seconds, rate)
+        train = short(say(drawn(texts, profile)), profile.prompts.max_seconds, rate)
     texts = prompt_texts(profile.prompts.evaluation, 1, profile.prompts.fallback, notices)
-    held_out = short(say(texts), profile.prompts.max_seconds, rate)
-    trained = {u.text for u in train}
-    unseen = [u for u in held_out if u.text not in trained][: profile.evaluation.prompts]
-    if not unseen:
+    trained, longest = {u.text for u in train}, profile.prompts.max_seconds
+    held_out: list[Utterance] = []
+    for text in texts:  # one by one: a data set's list is long, and few are wanted
+        held_out += say([text]) if text not in trained else []
+        if sum(u.seconds(rate) <= longest for u in held_out) == profile.evaluation.prompts:
+            break
+    if not held_out:
         raise ProfileError("every prompt of prompts.evaluation is in prompts.train as well")
+    unseen = short(held_out, longest, rate)
     return Parts(
         voice, rewards, weights, judging, tuple(train), recordings, tuple(unseen), tuple(notices)
     )
+
+
+def drawn(texts: tuple[str, ...], profile: Profile) -> list[str]:
+    """At most `prompts.most` of the sentences, chosen by the session's seed, in their order."""
+    count = min(profile.prompts.most or len(texts), len(texts))
+    rng = generator(profile.seed, "which prompts")
+    kept = torch.randperm(len(texts), generator=rng)[:count].sort().values
+    return [texts[i] for i in kept.tolist()]
 
 
 def load_voice(profile: Profile, device: torch.device, notices: list[str]) -> Voice:

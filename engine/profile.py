@@ -48,6 +48,9 @@ class PromptsSpec:
     """Folder of a prepared corpus, for penalty_source = "data"; its sentences are the prompts."""
     max_seconds: float = 4.0
     """Longer prompts are left out of the draw."""
+    most: int = 1024
+    """How many training sentences are used, drawn by the seed; their conditioning stays in
+    memory (about 1 MB each for a full-size voice). 0: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +389,7 @@ def check(profile: Profile, where: str) -> Profile:
             f"voice.pace lies between 0.25 and 4, not at {profile.voice.pace:g}",
         ),
         (profile.prompts.max_seconds > 0, "prompts.max_seconds is above 0"),
+        (profile.prompts.most >= 0, f"prompts.most is 0 or more, not {profile.prompts.most}"),
     )
     for fine, sentence in rules:
         if not fine:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from engine import profile as profiles
-from engine.assembly import Parts, assemble, choose_rewards, prompt_texts
+from engine.assembly import Parts, assemble, choose_rewards, drawn, prompt_texts
 from engine.checkpoint import CheckpointError
 from engine.profile import Profile, ProfileError
 from engine.rewards import registry
@@ -234,3 +235,14 @@ def test_recorded_speech_that_is_not_there_is_one_sentence(parts, place: Path) -
     for corpus, told in (("away", "no prepared corpus in away"), (place, "no prepared corpus")):
         with pytest.raises(ValueError, match=told):
             parts("train.penalty_source=data", f"prompts.corpus={corpus}")
+
+
+def test_at_most_so_many_sentences_are_used_and_the_seed_chooses_them() -> None:
+    texts = tuple(f"sentence {i}" for i in range(20))
+    some = replace(Profile(), prompts=replace(Profile().prompts, most=5))
+    chosen = drawn(texts, some)
+    assert len(chosen) == 5
+    assert chosen == [text for text in texts if text in chosen]
+    assert drawn(texts, some) == chosen
+    assert drawn(texts, replace(some, seed=1)) != chosen
+    assert drawn(texts, replace(some, prompts=replace(some.prompts, most=0))) == list(texts)
