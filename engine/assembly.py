@@ -78,7 +78,14 @@ def assemble(profile: Profile, device: torch.device) -> Parts:
         raise ProfileError("every prompt of prompts.evaluation is in prompts.train as well")
     unseen = short(held_out, longest, rate)
     return Parts(
-        voice, rewards, weights, judging, tuple(train), recordings, tuple(unseen), tuple(notices)
+        voice,
+        rewards,
+        weights,
+        judging,
+        tuple(train),
+        recordings,
+        tuple(unseen),
+        tuple(dict.fromkeys(notices)),
     )
 
 
