@@ -60,7 +60,7 @@ class ScheduleSpec:
     manual8: maum-ai's eight; betas: the list below."""
     timesteps: int = 10
     """T, denoising steps of the sampled chain (respaced, linear)."""
-    power: float = 1.0
+    power: float = 2.0
     """Spacing of the respaced kind: t_i = 1000 (i / T)^power; above 1 crowds the low noise."""
     betas: tuple[float, ...] = ()
     """beta_0 ... beta_{T-1}, for kind = "betas"."""
