@@ -112,7 +112,7 @@ def ticks(span: Span, most: int) -> tuple[list[float], int]:
 def tick_texts(values: Sequence[float], decimals: int) -> list[str]:
     """One notation for all, so that they align."""
     largest = max((abs(v) for v in values), default=0.0)
-    if largest >= 1e5 or decimals > 4:
+    if largest >= 1e5 or (decimals > 4 and largest < 0.1):
         return [f"{v:.1e}".replace("e-0", "e-").replace("e+0", "e+") for v in values]
     return [f"{v:.{decimals}f}" for v in values]
 

@@ -123,3 +123,16 @@ def test_the_band_lies_around_its_line() -> None:
         assert edge is not None
         assert edge[0] == pytest.approx(2, abs=0.2)
         assert edge[1] == pytest.approx(6, abs=0.2)
+
+
+def test_values_close_to_1_are_told_apart_on_the_axis() -> None:
+    values, decimals = plot.ticks(plot.Span(0.9999, 1.0009), 4)
+    texts = plot.tick_texts(values, decimals)
+    assert len(set(texts)) == len(texts) > 1
+    assert all("e" not in text for text in texts)
+
+
+def test_rounding_around_1_is_drawn_flat() -> None:
+    span = plot.value_span([plot.Series("ratio", (0, 1, 2), (1.0, 1.0000002, 0.9999999))])
+    assert span is not None
+    assert span.high - span.low > 0.1
