@@ -307,10 +307,20 @@ def test_the_evaluations_seed_chooses_its_noise(run: Run, whole: Ran) -> None:
     assert other.of(EvaluationFinished)[0].scores != whole.of(EvaluationFinished)[0].scores
 
 
-def test_the_size_of_microbatches_changes_nothing(run: Run, whole: Ran) -> None:
+def test_the_size_of_microbatches_changes_nothing(run: Run, whole: Ran, place: Path) -> None:
     small = run("rollout.microbatch=1", "train.microbatch=1")
-    for key, value in whole.weights.items():
-        assert torch.allclose(value, small.weights[key], rtol=0, atol=1e-6), key
+
+    def flat(weights: dict[str, Tensor]) -> Tensor:
+        return torch.cat([value.flatten().double() for value in weights.values()])
+
+    # Rounding differs with the batch, and AdamW's first steps magnify it where a gradient is
+    # next to nothing; a wrong accumulation turns the whole step.
+    moved = flat(whole.weights) - flat(
+        checkpoint.load(place / "voice.safetensors").model.state_dict()
+    )
+    apart = flat(whole.weights) - flat(small.weights)
+    assert moved.norm() > 0
+    assert apart.norm() < 0.02 * moved.norm()
 
 
 def test_pace_makes_the_clips_longer(run: Run, whole: Ran) -> None:

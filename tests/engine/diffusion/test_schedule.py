@@ -217,4 +217,4 @@ def test_a_profile_names_its_schedule() -> None:
     own = (0.1, 0.9)
     assert torch.equal(s.build(ScheduleSpec("betas", betas=own)).betas, torch.tensor(own))
     half = s.build(ScheduleSpec(sampler="ddim", eta=0.5))
-    assert torch.equal(half.sigma, s.from_betas(s.respaced(10), 0.5).sigma)
+    assert torch.equal(half.sigma, s.from_betas(s.respaced(10, ScheduleSpec().power), 0.5).sigma)
