@@ -11,7 +11,8 @@ import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
-from dlpo_tui import cli
+from dlpo_tui import cli, console
+from dlpo_tui.commands import run
 from dlpo_tui.lines import Lines
 from engine import audio, checkpoint, journal
 from engine import messages as m
@@ -151,7 +152,7 @@ def test_runs_that_cannot_be_written_are_one_sentence(call: Call, profile: Path)
 
 def test_the_first_interrupt_asks_for_a_stop_and_the_second_ends_at_once() -> None:
     sent: list[m.Command] = []
-    interrupted = cli.stop_on_interrupt(sent.append)
+    interrupted = run.stop_on_interrupt(sent.append)
     assert not interrupted
     signal.raise_signal(signal.SIGINT)
     assert sent == [m.Stop()]
@@ -377,12 +378,12 @@ def test_an_unknown_command_is_a_usage_error(call: Call) -> None:
 def test_errors_of_input_are_one_sentence_and_an_exit_code(
     error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(cli.typer.Exit) as caught, cli.one_sentence():
+    with pytest.raises(console.typer.Exit) as caught, console.one_sentence():
         raise error
     assert caught.value.exit_code == code
     assert capsys.readouterr().err == f"{told}\n"
 
 
 def test_a_mistake_of_ours_is_not_hidden() -> None:
-    with pytest.raises(ZeroDivisionError), cli.one_sentence():
+    with pytest.raises(ZeroDivisionError), console.one_sentence():
         raise ZeroDivisionError

@@ -1,0 +1,68 @@
+"""What every command shares: one line on stderr, exit codes, errors in one sentence, progress."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from engine import messages as m
+
+err = Console(stderr=True, highlight=False)
+
+
+def tell(text: str) -> None:
+    """One line on stderr; never markup, never wrapped (a path stays one word to copy)."""
+    err.print(text, markup=False, soft_wrap=True)
+
+
+class Exit(enum.IntEnum):
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    INTERRUPTED = 130
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Bad input ends in one sentence on stderr and exit code 2; an interrupt in 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell("interrupted")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    except ValueError as error:  # every error of ours about input is one
+        tell(f"dlpo-tui: {error}")
+        raise typer.Exit(Exit.USAGE) from None
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        tell(f"dlpo-tui: {error.strerror or error}{where}")
+        raise typer.Exit(Exit.USAGE) from None
+
+
+Changes = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the profile.")
+]
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[m.Progressing]:
+    """A bar on stderr; yields what to call with (done, total, name)."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn(), TextColumn("{task.fields[at]}", markup=False))  # fmt: skip
+    hidden = not err.is_terminal  # in a log the bar would be nothing but an empty line
+    with Progress(*columns, console=err, transient=True, disable=hidden) as bar:
+        task = bar.add_task(what, total=None, at="")
+        yield lambda done, total, at: bar.update(task, completed=done, total=total, at=at)
