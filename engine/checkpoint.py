@@ -88,8 +88,18 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Voice:
     """
     source = Path(BUNDLED if str(path) == "bundled" else path)
     card, tensors = read(source)
-    with torch.device("meta"):  # every weight comes from the file: no random start is computed
-        model = WaveGrad2(card.config)
+    model = fitted(source, card.config, tensors)
+    shown = "bundled" if source == BUNDLED else str(path)
+    return Voice(model.to(device), card, shown)
+
+
+def fitted(source: Path, config: ModelConfig, tensors: dict[str, Tensor]) -> WaveGrad2:
+    """A model in eval mode that has the given weights, in its own precision.
+
+    Errors: CheckpointError where a weight is missing, of another shape, or unknown.
+    """
+    with torch.device("meta"):  # every weight is given: no random start is computed
+        model = WaveGrad2(config)
     own = model.state_dict()
     for key, value in own.items():
         if key not in tensors:
@@ -100,8 +110,7 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Voice:
     if unknown := sorted(set(tensors) - set(own)):
         raise CheckpointError(f"{source} has a weight {unknown[0]} that its config does not know")
     model.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()}, assign=True)
-    shown = "bundled" if source == BUNDLED else str(path)
-    return Voice(model.eval().to(device), card, shown)
+    return model.eval()
 
 
 def read(path: Path) -> tuple[Card, dict[str, Tensor]]:
@@ -115,11 +124,12 @@ def read(path: Path) -> tuple[Card, dict[str, Tensor]]:
             return card, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         with path.open("rb") as raw:
-            pickled = raw.read(2) in (b"PK", b"\x80\x02")
-        if pickled:
+            start = raw.read(2)
+        if start in (b"PK", b"\x80\x02"):
+            mend = f"; dlpo-tui convert {path} makes one of it safely" if start == b"PK" else ""
             raise CheckpointError(
                 f"{path} is a pickled checkpoint, which may run code when read; "
-                "only safetensors files are opened"
+                f"only safetensors files are opened{mend}"
             ) from None
         raise CheckpointError(f"{path} is no whole safetensors file ({error})") from None
 

@@ -176,7 +176,9 @@ def test_a_pickle_is_refused_without_running_what_it_says(tmp_path: Path, kind: 
         torch.save(
             {"state_dict": Hostile(trap)}, path, _use_new_zipfile_serialization=kind == "torch"
         )
-    assert "is a pickled checkpoint, which may run code when read" in refused(path)
+    told = refused(path)
+    assert "is a pickled checkpoint, which may run code when read" in told
+    assert (f"dlpo-tui convert {path}" in told) == (kind == "torch")
     assert not trap.exists()
 
 
