@@ -26,6 +26,8 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class VoiceSpec:
+    """Who speaks: the voice that a session starts from."""
+
     checkpoint: str = "bundled"
     """Starting weights: a safetensors file, or "bundled"."""
     fallback: str = ""
@@ -38,6 +40,8 @@ class VoiceSpec:
 
 @dataclass(frozen=True, slots=True)
 class PromptsSpec:
+    """What is said, in training and in evaluations."""
+
     train: str = "bundled"
     """One sentence a line: a file, a LJSpeech metadata.csv, a prepared corpus, or "bundled"."""
     evaluation: str = "bundled"
@@ -55,6 +59,8 @@ class PromptsSpec:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSpec:
+    """The noise schedule of the sampled chain."""
+
     kind: Literal["respaced", "linear", "manual8", "betas"] = "respaced"
     """respaced: `timesteps` of the training schedule's 1000; linear: as WaveGrad 2's linspace;
     manual8: maum-ai's eight; betas: the list below."""
@@ -65,12 +71,15 @@ class ScheduleSpec:
     betas: tuple[float, ...] = ()
     """beta_0 ... beta_{T-1}, for kind = "betas"."""
     sampler: Literal["ancestral", "ddim"] = "ancestral"
+    """ancestral: DDPM's own transitions; ddim: with the noise share `eta`."""
     eta: float = 1.0
     """DDIM's noise share; 1 is ancestral, 0 deterministic (and then nothing can be trained)."""
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutSpec:
+    """The clips that an update samples, and which of their timesteps it trains."""
+
     batch: int = 8
     """B, rollouts an update."""
     cpu_batch: int = 0
@@ -93,13 +102,18 @@ class RolloutSpec:
 
 @dataclass(frozen=True, slots=True)
 class TrainSpec:
+    """How an update changes the policy, and when it is saved."""
+
     algorithm: str = "dlpo"
+    """Whose loss: the name of a row in engine/rl/algorithms.py, such as dlpo or ddpo."""
     updates: int = 100
+    """Updates after which the session is finished."""
     inner_epochs: int = 1
     """Optimizer steps on one batch of rollouts."""
     ratio: Literal["standardised", "mean"] = "standardised"
     """standardised: unit scale for every t and length; mean: DDPO's, nats per audio sample."""
     advantage: Literal["raw", "batch", "per_prompt", "group"] = "group"
+    """Reward as it is, or standardised over the batch, a prompt's past or its group."""
     penalty: Literal["reward", "loss", "both"] = "both"
     """Where beta * l acts: inside the reward, as a term of the loss, or both (DLPO)."""
     penalty_source: Literal["sample", "data"] = "sample"
@@ -116,6 +130,8 @@ class TrainSpec:
 
 @dataclass(frozen=True, slots=True)
 class RewardSpec:
+    """What the policy is trained on: a weighted sum of scores."""
+
     models: Mapping[str, float] = field(default_factory=lambda: {"distillmos": 1.0})
     """Score column -> weight."""
     fallback: Mapping[str, float] = field(default_factory=dict)
@@ -126,6 +142,8 @@ class RewardSpec:
 
 @dataclass(frozen=True, slots=True)
 class JudgeSpec:
+    """What watches the reward."""
+
     models: tuple[str, ...] = ("intelligibility", "loudness")
     """Score models that never train anything."""
     rollouts: bool = True
@@ -134,6 +152,8 @@ class JudgeSpec:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSpec:
+    """Held-out prompts under fixed noise."""
+
     every: int = 10
     """Updates between evaluations; one more at the start and at the end. 0: never."""
     prompts: int = 8
@@ -144,6 +164,8 @@ class EvaluationSpec:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSpec:
+    """Where the network runs."""
+
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 ..."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -154,8 +176,12 @@ class DeviceSpec:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
+    """A session's settings."""
+
     name: str = "unnamed"
+    """Begins the name of the run's folder."""
     seed: int = 0
+    """Of everything drawn: prompts, noise, kept timesteps."""
     runs: str = "runs"
     """Folder that holds the runs."""
     voice: VoiceSpec = field(default_factory=VoiceSpec)
@@ -180,10 +206,13 @@ class PretrainProfile:
     """Supervised training of a base voice: WaveGrad 2's own loss on a prepared corpus."""
 
     name: str = "voice"
+    """Of the folder that is written, where --out names none."""
     size: Literal["narrow", "base", "large"] = "narrow"
+    """narrow: 1.8 M parameters, for a CPU; base and large: WaveGrad 2's own, 44 and 56 M."""
     start: str = ""
     """A voice to go on from (its sizes win over `size`); empty: random weights."""
     seed: int = 0
+    """Of weights, windows and noise."""
     steps: int = 100_000
     """Optimizer steps; the learning rate has fallen to its end by then."""
     minutes: float = 0.0
@@ -194,11 +223,15 @@ class PretrainProfile:
     window_frames: int = 24
     """Frames of one window (256 in maum-ai's; a narrow voice learns more from many short ones)."""
     learning_rate: float = 1e-3
+    """Step size of the optimiser (AdamW) after the warm-up, its highest."""
     final_learning_rate: float = 5e-5
+    """Where it ends."""
     warmup: int = 100
-    """Optimizer steps."""
+    """Optimizer steps over which the learning rate rises from 0."""
     weight_decay: float = 1e-6
+    """AdamW's decay of every weight, times the learning rate a step."""
     max_grad_norm: float = 1.0
+    """The gradient is scaled down to this Euclidean norm."""
     ema: float = 0.999
     """Decay of the weights' moving average, which is what is saved."""
     mel_weight: float = 0.1

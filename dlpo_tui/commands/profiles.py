@@ -1,0 +1,131 @@
+"""`dlpo-tui profiles`: which there are, whether one is fine, what each key means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from dlpo_tui.console import Changes, one_sentence, tell
+from engine import explain as explanation
+from engine import profile as profiles
+from engine.profile import PretrainProfile, Profile, ProfileError
+
+if TYPE_CHECKING:
+    from engine.explain import Key, Section
+
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
+def show(context: typer.Context) -> None:
+    """List the profiles, check one, or explain what a key means."""
+    if context.invoked_subcommand is not None:
+        return
+    console = Console(highlight=False)
+    found = explanation.listed()
+    if not found:
+        tell("there is no profile in profiles/; dlpo-tui profiles explain says what one may hold")
+    width = max((len(one.name) for one in found), default=0)
+    for one in found:
+        line = Text.assemble((one.name.ljust(width), "bold"), "  ", (str(shown(one.path)), "dim"))
+        console.print(line, soft_wrap=True)
+        if one.about:
+            console.print(indented(one.about, "dim"))
+
+
+def shown(path: Path) -> Path:
+    """The path as it is shortest to type from here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="TOML, such as profiles/quickstart.toml.")],
+    changes: Changes = [],  # noqa: B006
+) -> None:
+    """Say whether a profile is fine, or what is not, in one sentence."""
+    with one_sentence():
+        settings, _ = load(file, changes)
+        if isinstance(settings, Profile):
+            check_names(settings, file)
+        use = "a session" if isinstance(settings, Profile) else "pretraining"
+        typer.echo(f"ok: {file} is a profile of {use}")
+
+
+def load(file: Path, changes: list[str]) -> tuple[Profile | PretrainProfile, dict[str, object]]:
+    """The profile, of whichever kind its keys say, and the table it was read from."""
+    table = profiles.read(file, changes)
+    if explanation.kind_of(table) is PretrainProfile:
+        return profiles.load_pretrain(file, changes), table
+    return profiles.load(file, changes), table
+
+
+def check_names(settings: Profile, file: Path) -> None:
+    """The scores, whose names the registry knows and a profile's types do not."""
+    from engine.rewards import registry
+
+    judges = (*settings.judges.models, *settings.judges.optional)
+    try:
+        for name in settings.reward.fallback:
+            registry.model_of(name)
+        registry.check_disjoint(settings.reward.models, judges)
+    except ValueError as error:
+        raise ProfileError(f"{file.name}: {error}") from None
+
+
+@app.command()
+def explain(
+    key: Annotated[
+        str, typer.Argument(help="Such as train.updates, or a section: rollout. All if left out.")
+    ] = "",
+    pretrain: Annotated[bool, typer.Option(help="The keys of a pretraining profile.")] = False,
+    of: Annotated[
+        Path | None, typer.Option("--of", metavar="FILE", help="Also what this profile sets.")
+    ] = None,
+) -> None:
+    """Say what each key of a profile means, its type, its default and its choices."""
+    with one_sentence():
+        kind: type[Profile] | type[PretrainProfile] = PretrainProfile if pretrain else Profile
+        set_there: dict[str, str] = {}
+        if of is not None:
+            settings, table = load(of, [])
+            kind = type(settings)
+            set_there = explanation.chosen(settings, table)
+        known = explanation.sections(kind)
+        draw(explanation.find(known, key) if key else known, set_there)
+
+
+def draw(sections: tuple[Section, ...], set_there: dict[str, str]) -> None:
+    """Every key as it would stand in a profile, with its meaning under it."""
+    console = Console(highlight=False)
+    for at, section in enumerate(sections):
+        if at:
+            console.print()
+        if section.name:
+            console.print(Text(f"[{section.name}]", "bold"))
+        if section.meaning:
+            console.print(Text(section.meaning, "italic"))
+        for key in section.keys:
+            console.print(head(key, set_there.get(key.name)))
+            if key.choices:
+                console.print(indented("one of: " + ", ".join(key.choices), "dim"))
+            console.print(indented(key.meaning))
+
+
+def head(key: Key, value: str | None) -> Text:
+    """`updates = 20`, the kind of value, and the default where the value is another."""
+    line = Text.assemble((key.name, "bold"), f" = {value or key.default}")
+    if value is not None and value != key.default:
+        line.stylize("green", len(key.name))
+        line.append(f"  default {key.default}", "dim")
+    return line.append("" if key.choices else f"  {key.takes}", "dim")
+
+
+def indented(text: str, style: str = "") -> Padding:
+    return Padding(Text(text, style), (0, 0, 0, 4), expand=False)
