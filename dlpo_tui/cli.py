@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import typer
 
-from dlpo_tui.commands import convert, listen, prepare, pretrain, run
+from dlpo_tui.commands import compare, convert, doctor, listen, prepare, pretrain, profiles, run
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     help="Fine-tune WaveGrad 2 text-to-speech by reinforcement learning, live in a terminal.",
 )
-for command in (run.run, listen.listen, convert.convert, prepare.prepare, pretrain.pretrain):
+for command in (
+    run.run,
+    listen.listen,
+    compare.compare,
+    convert.convert,
+    prepare.prepare,
+    pretrain.pretrain,
+    doctor.doctor,
+):
     app.command()(command)
+app.add_typer(profiles.app, name="profiles")
 
 
 def main() -> None:

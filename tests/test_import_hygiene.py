@@ -44,7 +44,11 @@ import engine.profile; tell("profile")
 import dlpo_tui.bridge; tell("bridge")
 import dlpo_tui.cli as cli; tell("cli")
 from typer.testing import CliRunner
-for arguments in (["--help"], ["run", "--help"], ["pretrain", "--help"]):
+for arguments in (
+    ["--help"], ["run", "--help"], ["pretrain", "--help"], ["compare", "--help"],
+    ["doctor", "--help"], ["profiles"], ["profiles", "explain"],
+    ["profiles", "check", "profiles/ljspeech.toml"],
+):
     assert CliRunner().invoke(cli.app, arguments).exit_code == 0
     tell(" ".join(arguments))
 assert CliRunner().invoke(cli.app, ["run", "away.toml"]).exit_code == 2
