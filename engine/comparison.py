@@ -159,7 +159,7 @@ def compare(
         prompts = utter(voice.model, texts, voice.speaker(speaker), pace)
 
         def spoke(done: int, total: int, name: str = name) -> None:
-            meter.tell(len(texts), f"{name} speaks" if done < total else f"{name} is scored")
+            meter.tell(len(texts), f"{name} speaks")
 
         judges = [Counted(model, meter, name) for model in models]
         done = evaluate(voice, schedule.to(device), prompts, judges, seed, microbatch, spoke)
@@ -261,7 +261,9 @@ class Counted:
         self.sample_rate_hz, self.differentiable = model.sample_rate_hz, model.differentiable
 
     def __call__(self, waves: Tensor, texts: tuple[str, ...]) -> Tensor:
+        at = f"{self.name} scores {self.who}"
+        self.meter.tell(0, at)
         try:
             return self.model(waves, texts)
         finally:
-            self.meter.tell(len(waves), f"{self.name} scores {self.who}")
+            self.meter.tell(len(waves), at)

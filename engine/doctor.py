@@ -229,7 +229,8 @@ def score_model(name: str) -> Finding:
     """Whether a score can be had here, and where its weights are."""
     columns, why = registry.MODEL_COLUMNS[name], registry.missing(name)
     where = "not here" if why else weights(name)
-    told = f"{', '.join(columns)}: {where}"
+    shown = ", ".join(columns) if len(columns) < 3 else f"{columns[0]} and {len(columns) - 1} more"
+    told = f"{shown}: {where}"
     values = {"columns": list(columns), "available": not why, "weights": None if why else where}
     return Finding(f"score.{name}", "missing" if why else "ok", told, why, values=values)
 

@@ -43,7 +43,9 @@ def compare(
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 1234,
     models: Annotated[
         list[str],
-        typer.Option(help=f"A score model; more than once for more. [{', '.join(DEFAULT_MODELS)}]"),
+        typer.Option(
+            help=f"A score model, once for each; if left out: {', '.join(DEFAULT_MODELS)}."
+        ),
     ] = [],  # noqa: B006 (typer reads the default, nobody writes it)
     report: Annotated[Path | None, typer.Option(help="New folder: scores, clips, a page.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
