@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from dlpo_tui.commands import compare, convert, doctor, listen, prepare, pretrain, profiles, run
+from dlpo_tui.commands import (
+    compare,
+    convert,
+    doctor,
+    fetch,
+    listen,
+    prepare,
+    pretrain,
+    profiles,
+    run,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +26,7 @@ for command in (
     listen.listen,
     compare.compare,
     convert.convert,
+    fetch.fetch,
     prepare.prepare,
     pretrain.pretrain,
     doctor.doctor,

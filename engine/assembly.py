@@ -47,9 +47,9 @@ def assemble(profile: Profile, device: torch.device) -> Parts:
     voice = load_voice(profile, device, notices)
     speaker = voice.speaker(profile.voice.speaker)
     weights = choose_rewards(profile, notices)
-    judges = profile.judges.models
     try:
-        registry.check_disjoint(weights, judges)
+        registry.check_disjoint(weights, (*profile.judges.models, *profile.judges.optional))
+        judges = choose_judges(profile, notices)
         rewards = load_models(weights, device)
         judging = load_models(judges, device)
     except ValueError as error:
@@ -122,6 +122,20 @@ def choose_rewards(profile: Profile, notices: list[str]) -> Mapping[str, float]:
     stand_in = ", ".join(spec.fallback)
     notices.append(f"{missing[0]}: {stand_in} stands in as the reward, and is another score")
     return spec.fallback
+
+
+def choose_judges(profile: Profile, notices: list[str]) -> tuple[str, ...]:
+    """The judges that can be had; an optional one that cannot is left out, and a notice says so."""
+    spec = profile.judges
+    if missing := [why for name in spec.models if (why := registry.missing(name))]:
+        raise ProfileError(f"judges.models: {missing[0]}")
+    found = list(spec.models)
+    for name in spec.optional:
+        if why := registry.missing(name):
+            notices.append(f"{why}: {name} does not judge")
+        else:
+            found.append(name)
+    return tuple(found)
 
 
 def load_models(names: Iterable[str], device: torch.device) -> tuple[ScoreModel, ...]:

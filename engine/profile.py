@@ -146,6 +146,8 @@ class JudgeSpec:
 
     models: tuple[str, ...] = ("intelligibility", "loudness")
     """Score models that never train anything."""
+    optional: tuple[str, ...] = ()
+    """More of them, left out, loudly, where their weights or packages are missing."""
     rollouts: bool = True
     """Judge the rollouts too, not only the evaluation's clips."""
 

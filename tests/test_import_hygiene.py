@@ -46,7 +46,7 @@ import dlpo_tui.cli as cli; tell("cli")
 from typer.testing import CliRunner
 for arguments in (
     ["--help"], ["run", "--help"], ["pretrain", "--help"], ["compare", "--help"],
-    ["doctor", "--help"], ["profiles"], ["profiles", "explain"],
+    ["doctor", "--help"], ["fetch", "--help"], ["profiles"], ["profiles", "explain"],
     ["profiles", "check", "profiles/ljspeech.toml"],
 ):
     assert CliRunner().invoke(cli.app, arguments).exit_code == 0
@@ -71,7 +71,8 @@ for module in pkgutil.walk_packages(engine.__path__, "engine."):
 tell("engine")
 told["modules"] = sorted(name for name in sys.modules if name.startswith("engine."))
 told["screen"] = [n for n in ("textual", "rich", "typer", "click", "dlpo_tui") if n in sys.modules]
-told["models"] = [n for n in ("distillmos", "moonshine_voice") if n in sys.modules]
+models = ("distillmos", "moonshine_voice", "torchmetrics", "speechmos", "onnxruntime")
+told["models"] = [name for name in models if name in sys.modules]
 """
     )
 

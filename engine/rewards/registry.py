@@ -1,12 +1,13 @@
 """The score models by name: which there are, which columns they fill, how to load one.
 
 Loads neither torch nor a model before `load` is called, or `missing` for a model whose
-weights are a separate file.
+weights are a separate file. Downloads nothing: `fetching` does, when it is asked to.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,12 @@ def _distillmos(device: torch.device | str) -> ScoreModel:
     return DistillMOS(device)
 
 
+def _dnsmos(device: torch.device | str) -> ScoreModel:
+    from engine.rewards.dnsmos import DNSMOS
+
+    return DNSMOS(device)
+
+
 def _intelligibility(device: torch.device | str) -> ScoreModel:
     from engine.rewards.intelligibility import Intelligibility
 
@@ -36,35 +43,88 @@ def _loudness(device: torch.device | str) -> ScoreModel:
     return Loudness(device)
 
 
+def _nisqa(device: torch.device | str) -> ScoreModel:
+    from engine.rewards.nisqa import NISQA
+
+    return NISQA(device)
+
+
 def _utmos(device: torch.device | str) -> ScoreModel:
     from engine.rewards.utmos import UTMOS
 
     return UTMOS(device)
 
 
-def _utmos_missing() -> str:
-    from engine.rewards import utmos
+def _whisper(device: torch.device | str) -> ScoreModel:
+    from engine.rewards.whisper import Whisper
 
-    return utmos.missing()
+    return Whisper(device)
+
+
+def _nisqa_missing() -> str:
+    from engine.rewards import nisqa
+
+    return nisqa.missing()
+
+
+def _utmos_missing() -> str:
+    from engine.rewards import utmos_weights
+
+    return utmos_weights.missing()
+
+
+def _whisper_missing() -> str:
+    from engine.rewards import whisper
+
+    return whisper.missing()
 
 
 SCORE_MODELS: dict[str, Loader] = {
     "distillmos": _distillmos,
+    "dnsmos": _dnsmos,
     "intelligibility": _intelligibility,
     "loudness": _loudness,
+    "nisqa": _nisqa,
     "utmos": _utmos,
+    "whisper": _whisper,
 }
 """Model name -> what builds it on a device."""
 
 MODEL_COLUMNS: dict[str, tuple[str, ...]] = {
     "distillmos": ("distillmos",),
+    "dnsmos": ("dnsmos", "dnsmos_sig", "dnsmos_bak", "dnsmos_p808"),
     "intelligibility": ("wer", "cer"),
     "loudness": ("loudness", "clipping"),
+    "nisqa": (
+        "nisqa",
+        "nisqa_noisiness",
+        "nisqa_discontinuity",
+        "nisqa_coloration",
+        "nisqa_loudness",
+    ),
     "utmos": ("utmos",),
+    "whisper": ("whisper_wer", "whisper_cer"),
 }
 """Model name -> the columns that it fills; known without loading the model."""
 
-WEIGHTS_MISSING: dict[str, Callable[[], str]] = {"utmos": _utmos_missing}
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "distillmos": ("distillmos", "torchaudio"),
+    "dnsmos": ("speechmos", "onnxruntime", "librosa", "requests"),
+    "intelligibility": ("moonshine_voice", "jiwer"),
+    "nisqa": ("torchmetrics", "librosa", "requests"),
+    "utmos": ("torchaudio", "platformdirs"),
+    "whisper": ("faster_whisper", "jiwer"),
+}
+"""Model name -> the modules that it imports from elsewhere."""
+
+EXTRAS: dict[str, str] = {"dnsmos": "[judges]", "nisqa": "[judges]", "whisper": "[whisper]"}
+"""Model name -> the extra of this package that brings them, where its core does not."""
+
+WEIGHTS_MISSING: dict[str, Callable[[], str]] = {
+    "nisqa": _nisqa_missing,
+    "utmos": _utmos_missing,
+    "whisper": _whisper_missing,
+}
 """Model name -> why its weights are not here, empty where they are; the others bring theirs."""
 
 
@@ -72,11 +132,13 @@ def load(name: str, device: torch.device | str = "cpu") -> ScoreModel:
     """Returns the score model of this name, on the device where it can use one.
 
     Raises:
-        ValueError: no model has this name, and the nearest one is named; or its weights
-            are missing or damaged.
+        ValueError: no model has this name, and the nearest one is named; or a package of its
+            is not installed; or its weights are missing or damaged.
     """
     if name not in SCORE_MODELS:
         raise unknown_name("score model", name, SCORE_MODELS)
+    if why := package_missing(name):
+        raise ValueError(why)
     return SCORE_MODELS[name](device)
 
 
@@ -86,7 +148,20 @@ def missing(name: str) -> str:
         model = model_of(name)
     except ValueError as error:
         return str(error)
+    if why := package_missing(model):
+        return why
     return WEIGHTS_MISSING[model]() if model in WEIGHTS_MISSING else ""
+
+
+def package_missing(model: str) -> str:
+    """Which package a model lacks here and what brings it; empty where it lacks none."""
+    for package in PACKAGES.get(model, ()):
+        if importlib.util.find_spec(package) is None:
+            return (
+                f"{model} needs the Python package {package}, which is not installed; get it "
+                f"with: pip install 'dlpo-tui{EXTRAS.get(model, '')}'"
+            )
+    return ""
 
 
 def model_of(name: str) -> str:

@@ -2,40 +2,24 @@
 
 Saeki et al., "UTMOS: UTokyo-SaruLab System for VoiceMOS Challenge 2022" (2022), the strong
 learner as tarepan/SpeechMOS 1.2.0 publishes it: wav2vec 2.0 base, which torchaudio has, under
-a small head. The weights are a separate file that its user brings; it is only ever read as
-plain tensors. Knows nothing of downloads.
+a small head. Knows nothing of where the weights' file comes from (`utmos_weights`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from engine import audio
-from engine.files import replacing
 from engine.messages import Column
+from engine.rewards import utmos_weights
 from engine.rewards.base import ScoreError
-
-WEIGHTS = "utmos22_strong_step7459_v1.pt"
-"""The published file, the same for every release of SpeechMOS."""
-
-WEIGHTS_ADDRESS = f"https://github.com/tarepan/SpeechMOS/releases/download/v1.0.0/{WEIGHTS}"
-WEIGHTS_BYTES = 411_179_119
-WEIGHTS_SHA256 = "38aa51ab79e2a4e09a1449758a4b37e9cbb2e8235a49662a732d33a9ba1e9bff"
-"""The authors state none: this is what the copies of the file in use elsewhere are pinned to."""
-
-VARIABLE = "DLPO_TUI_UTMOS"
-"""Environment variable: a path of the weights that goes before the data folder."""
+from engine.rewards.weights import WeightsError
 
 SHORTEST = 400
 """Audio samples, 25 ms: what the convolutions need for one frame."""
@@ -58,10 +42,6 @@ RENAMED = (
     (r"\.fc2\.", r".feed_forward.output_dense."),
 )
 """Pattern in a published name -> what torchaudio calls it; all are tried, in this order."""
-
-
-class WeightsError(ValueError):
-    """Weights that are missing or not UTMOS's; its message is one sentence for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,46 +194,6 @@ class Network(nn.Module):
         return 3.0 + 2.0 * scores.mean((1, 2))
 
 
-def missing() -> str:
-    """Why there is no UTMOS here, in one sentence; empty where its weights are.
-
-    Does not read them: a file of the right size may still turn out to be damaged.
-    """
-    try:
-        weights_path()
-    except WeightsError as error:
-        return str(error)
-    return ""
-
-
-def weights_path() -> Path:
-    """What `DLPO_TUI_UTMOS` names, else the file in the user's data folder.
-
-    There, a safetensors copy under the published names goes before the published file.
-
-    Raises:
-        WeightsError: no such file, or the published one is cut short.
-    """
-    named = os.environ.get(VARIABLE)
-    folder = platformdirs.user_data_path("dlpo-tui")
-    published = folder / WEIGHTS
-    choices = (
-        [Path(named).expanduser()] if named else [published.with_suffix(".safetensors"), published]
-    )
-    for path in choices:
-        if path.is_file():
-            _check_size(path)
-            return path
-    if named:
-        raise WeightsError(
-            f"{VARIABLE} names {named} as UTMOS's weights, and there is no such file"
-        )
-    raise WeightsError(
-        f"UTMOS has no weights here; download {WEIGHTS} ({WEIGHTS_BYTES / 1e6:.0f} MB) from "
-        f"{WEIGHTS_ADDRESS} into the folder {folder}"
-    )
-
-
 def load(path: Path, heads: int = PUBLISHED.heads) -> Network:
     """The network with the weights of a file, frozen, in eval mode, on the CPU.
 
@@ -265,10 +205,7 @@ def load(path: Path, heads: int = PUBLISHED.heads) -> Network:
     Raises:
         WeightsError: damaged, or not such a file.
     """
-    if path.name == WEIGHTS:
-        _check_size(path)
-        _check_digest(path)
-    state = _read(path)
+    state = utmos_weights.read(path)
     try:
         # Without storage of its own: the file's tensors become the parameters.
         with torch.device("meta"):
@@ -299,62 +236,8 @@ def torchaudio_name(published: str) -> str:
 
 
 def _load_published() -> Network:
-    path = weights_path()
+    path = utmos_weights.path()
     network = load(path)
     if network.sizes != PUBLISHED:
         raise WeightsError(f"{path} does not hold UTMOS22-strong: its layers have other sizes")
     return network
-
-
-def _check_size(path: Path) -> None:
-    """Refuses a file under the published name that has another size."""
-    size = path.stat().st_size
-    if path.name == WEIGHTS and size != WEIGHTS_BYTES:
-        raise WeightsError(
-            f"{path} is {size:,} bytes long and should be {WEIGHTS_BYTES:,}: it is "
-            f"{'cut short' if size < WEIGHTS_BYTES else 'another file'}; get it from "
-            f"{WEIGHTS_ADDRESS}"
-        )
-
-
-def _check_digest(path: Path) -> None:
-    """Refuses a file that is not the published one, byte for byte.
-
-    Read in full only the first time: a small file beside it says which one was good.
-    """
-    stat = path.stat()
-    marker = path.with_name(f"{path.name}.checked")
-    good = f"{WEIGHTS_SHA256} {stat.st_size} {stat.st_mtime_ns}\n".encode()
-    if marker.is_file() and marker.read_bytes() == good:
-        return
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != WEIGHTS_SHA256:
-        raise WeightsError(
-            f"{path} is damaged or another file, since its SHA-256 is not the published "
-            f"file's; get it from {WEIGHTS_ADDRESS}"
-        )
-    # Where nobody may write, it is read in full every time.
-    with contextlib.suppress(OSError), replacing(marker) as temporary:
-        temporary.write_bytes(good)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name; runs no code that a pickle may carry."""
-    try:
-        state = (
-            safetensors.torch.load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:  # Foreign bytes fail in as many ways as there are formats.
-        raise WeightsError(
-            f"{path} cannot be read as plain tensors ({type(error).__name__}): it is damaged, "
-            "or not a file of weights"
-        ) from error
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) and tensor.dtype == torch.float32
-        for name, tensor in state.items()
-    ):
-        raise WeightsError(f"{path} holds other things than named float32 tensors")
-    return state

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine import profile as profiles
-from engine.assembly import Parts, assemble, choose_rewards, drawn, prompt_texts
+from engine.assembly import Parts, assemble, choose_judges, choose_rewards, drawn, prompt_texts
 from engine.checkpoint import CheckpointError
 from engine.profile import Profile, ProfileError
 from engine.rewards import registry
@@ -135,6 +135,33 @@ def test_an_unknown_score_is_refused_with_the_nearest(parts) -> None:
         parts("reward.models={loudnes=1.0}")
     with pytest.raises(ProfileError, match="'inteligibility'; did you mean 'intelligibility'"):
         parts("judges.models=['inteligibility']")
+
+
+def test_a_judge_that_is_missing_is_an_error_unless_it_is_optional(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "nisqa needs its weights"
+    monkeypatch.setattr(registry, "missing", lambda name: why if name == "nisqa" else "")
+    with pytest.raises(ProfileError, match=rf"^judges\.models: {why}$"):
+        choose_judges(load("judges.models=['loudness', 'nisqa']"), [])
+    notices: list[str] = []
+    change = ("judges.models=['wer']", "judges.optional=['nisqa', 'distillmos']")
+    assert choose_judges(load(*change), notices) == ("wer", "distillmos")
+    assert notices == [f"{why}: nisqa does not judge"]
+
+
+def test_an_optional_judge_that_is_there_judges(parts) -> None:
+    change = ("reward.models={distillmos=1.0}", "judges.optional=['loudness']")
+    found = parts(*change)
+    assert [judge.name for judge in found.judges] == ["loudness"]
+    assert found.notices == ()
+
+
+def test_an_optional_judge_is_never_the_reward_and_never_misspelt(parts) -> None:
+    with pytest.raises(ProfileError, match="judge must not be the reward, but loudness is named"):
+        parts("judges.optional=['clipping']")
+    with pytest.raises(ProfileError, match="'nisca'; did you mean 'nisqa'"):
+        parts("judges.optional=['nisca']")
 
 
 # --- prompts --------------------------------------------------------------------

@@ -7,37 +7,22 @@ tensors (`sd.*`), waves (`in.*`) and what each stage made of them (`out.*`).
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine import audio
 from engine.rewards import registry, utmos
 from engine.rewards.base import ScoreError, score_clips
-from engine.rewards.utmos import (
-    PUBLISHED,
-    SHORTEST,
-    UTMOS,
-    VARIABLE,
-    WEIGHTS,
-    WEIGHTS_ADDRESS,
-    WEIGHTS_BYTES,
-    Network,
-    WeightsError,
-    load,
-    missing,
-    torchaudio_name,
-    weights_path,
-)
+from engine.rewards.utmos import PUBLISHED, SHORTEST, UTMOS, Network, load, torchaudio_name
+from engine.rewards.utmos_weights import VARIABLE
+from engine.rewards.weights import WeightsError
 
 if TYPE_CHECKING:
     from .conftest import Clip
@@ -46,8 +31,6 @@ HEADS = 4
 """Of the narrow network."""
 
 RATES = {"a16k": 16_000, "b16k": 16_000, "c22k": 22_050}
-
-PARITY = Path(__file__).parents[2] / "data" / "parity" / "utmos_small.safetensors"
 
 LAYOUT = """
     blstm.bias_hh_l0 2048; blstm.bias_hh_l0_reverse 2048
@@ -93,25 +76,6 @@ def entries(layout: str, prefix: str = "") -> dict[str, tuple[int, ...]]:
 
 
 @pytest.fixture(scope="module")
-def parity() -> dict[str, Tensor]:
-    return load_file(PARITY)
-
-
-@pytest.fixture(scope="module")
-def state(parity: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The narrow network's tensors under the published names."""
-    return {name[3:]: tensor for name, tensor in parity.items() if name.startswith("sd.")}
-
-
-@pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory, state: dict[str, Tensor]) -> Path:
-    """A file of them as torch writes it."""
-    path = tmp_path_factory.mktemp("weights") / "narrow.pt"
-    torch.save(state, path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def network(narrow: Path) -> Network:
     return load(narrow, HEADS)
 
@@ -119,14 +83,6 @@ def network(narrow: Path) -> Network:
 @pytest.fixture(scope="module")
 def model(network: Network) -> UTMOS:
     return UTMOS(network=network)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty data folder, and no variable."""
-    monkeypatch.delenv(VARIABLE, raising=False)
-    monkeypatch.setattr(platformdirs, "user_data_path", lambda name: tmp_path / name)
-    return tmp_path / "dlpo-tui"
 
 
 # Equal to upstream
@@ -302,90 +258,7 @@ def test_both_formats_give_the_same_network(
     assert all(torch.equal(other[name], tensor) for name, tensor in network.state_dict().items())
 
 
-# The file itself
-
-
-def test_missing_weights_are_one_sentence(folder: Path) -> None:
-    sentence = missing()
-    assert "\n" not in sentence
-    for part in (WEIGHTS, WEIGHTS_ADDRESS, str(folder), "411 MB"):
-        assert part in sentence
-    assert registry.missing("utmos") == sentence
-    with pytest.raises(WeightsError) as raised:
-        registry.load("utmos")
-    assert str(raised.value) == sentence
-    assert not folder.exists()
-
-
-def test_where_weights_are_looked_for(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder.mkdir()
-    published = folder / WEIGHTS
-    with published.open("wb") as file:
-        file.truncate(WEIGHTS_BYTES)
-    assert weights_path() == published
-    assert registry.missing("utmos") == ""
-    copied = published.with_suffix(".safetensors")
-    copied.touch()
-    assert weights_path() == copied
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "mine.pt"))
-    with pytest.raises(WeightsError, match=rf"{VARIABLE} names .*mine\.pt .* no such file"):
-        weights_path()
-    (tmp_path / "mine.pt").touch()
-    assert weights_path() == tmp_path / "mine.pt"
-
-
-def test_a_download_cut_short_is_seen_without_reading_it(folder: Path) -> None:
-    folder.mkdir()
-    (folder / WEIGHTS).write_bytes(b"PK\x03\x04")
-    assert "is 4 bytes long and should be 411,179,119: it is cut short" in missing()
-    with pytest.raises(WeightsError, match="cut short"):
-        load(folder / WEIGHTS)
-
-
-def test_the_published_name_belongs_to_one_file(
-    folder: Path, narrow: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The narrow network in its place, from the file to the score."""
-    folder.mkdir()
-    path = Path(shutil.copy(narrow, folder / WEIGHTS))
-    data = path.read_bytes()
-    monkeypatch.setattr(utmos, "WEIGHTS_BYTES", len(data))
-    with pytest.raises(WeightsError, match="SHA-256 is not the published"):
-        load(path, HEADS)
-    assert sorted(p.name for p in folder.iterdir()) == [WEIGHTS]
-
-    monkeypatch.setattr(utmos, "WEIGHTS_SHA256", hashlib.sha256(data).hexdigest())
-    load(path, HEADS)
-    with monkeypatch.context() as patched:
-        patched.delattr(hashlib, "file_digest")
-        load(path, HEADS)  # Known to be good: not read twice.
-        os.utime(path, ns=(0, 0))
-        with pytest.raises(AttributeError, match="file_digest"):
-            load(path, HEADS)
-
-    broken = bytearray(data)
-    broken[len(data) // 2] ^= 1
-    path.write_bytes(broken)
-    with pytest.raises(WeightsError, match="SHA-256 is not the published"):
-        load(path, HEADS)
-
-
-def test_where_nobody_may_write_the_file_is_good_all_the_same(
-    folder: Path, narrow: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder.mkdir()
-    path = Path(shutil.copy(narrow, folder / WEIGHTS))
-    monkeypatch.setattr(utmos, "WEIGHTS_BYTES", path.stat().st_size)
-    monkeypatch.setattr(utmos, "WEIGHTS_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
-
-    def refuse(path: Path) -> None:
-        raise PermissionError(path)
-
-    monkeypatch.setattr(utmos, "replacing", refuse)
-    load(path, HEADS)
-    assert sorted(p.name for p in folder.iterdir()) == [WEIGHTS]
+# A file of weights
 
 
 def test_only_the_published_sizes_are_called_utmos(
