@@ -132,7 +132,7 @@ def choose_judges(profile: Profile, notices: list[str]) -> tuple[str, ...]:
     found = list(spec.models)
     for name in spec.optional:
         if why := registry.missing(name):
-            notices.append(f"{why}: {name} does not judge")
+            notices.append(f"{name} does not judge: {why}")
         else:
             found.append(name)
     return tuple(found)

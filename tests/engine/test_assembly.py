@@ -147,7 +147,7 @@ def test_a_judge_that_is_missing_is_an_error_unless_it_is_optional(
     notices: list[str] = []
     change = ("judges.models=['wer']", "judges.optional=['nisqa', 'distillmos']")
     assert choose_judges(load(*change), notices) == ("wer", "distillmos")
-    assert notices == [f"{why}: nisqa does not judge"]
+    assert notices == [f"nisqa does not judge: {why}"]
 
 
 def test_an_optional_judge_that_is_there_judges(parts) -> None:
