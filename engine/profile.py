@@ -13,11 +13,17 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from engine.messages import Knobs, check_knobs
 
 T = TypeVar("T")
+
+AlgorithmName: TypeAlias = Literal["dlpo", "ddpo", "onlydl", "dpok", "klinr", "rwr", "rwr_raw"]
+"""The rows of engine/rl/algorithms.py, which this module must not load."""
+AdvantageKind: TypeAlias = Literal["raw", "batch", "per_prompt", "group"]
+PENALISED: frozenset[AlgorithmName] = frozenset({"dlpo", "onlydl"})
+"""Those that use l, the model's own training loss."""
 
 
 class ProfileError(ValueError):
@@ -104,16 +110,18 @@ class RolloutSpec:
 class TrainSpec:
     """How an update changes the policy, and when it is saved."""
 
-    algorithm: str = "dlpo"
-    """Whose loss: the name of a row in engine/rl/algorithms.py, such as dlpo or ddpo."""
+    algorithm: AlgorithmName = "dlpo"
+    """Whose loss. beta weighs l in dlpo and onlydl, the KL to the starting voice in dpok and
+    klinr, and nothing in the others; see docs/algorithms.md."""
     updates: int = 100
     """Updates after which the session is finished."""
     inner_epochs: int = 1
     """Optimizer steps on one batch of rollouts."""
     ratio: Literal["standardised", "mean"] = "standardised"
     """standardised: unit scale for every t and length; mean: DDPO's, nats per audio sample."""
-    advantage: Literal["raw", "batch", "per_prompt", "group"] = "group"
-    """Reward as it is, or standardised over the batch, a prompt's past or its group."""
+    advantage: Literal["auto", "raw", "batch", "per_prompt", "group"] = "auto"
+    """Reward as it is, or standardised over the batch, a prompt's past or its group. auto: raw
+    for rwr_raw; else the group's, or the batch's where rollout.group is 1."""
     penalty: Literal["reward", "loss", "both"] = "both"
     """Where beta * l acts: inside the reward, as a term of the loss, or both (DLPO)."""
     penalty_source: Literal["sample", "data"] = "sample"
@@ -124,6 +132,8 @@ class TrainSpec:
     """Rows a forward and backward pass takes at a time; never changes a result."""
     save_every: int = 10
     """Updates between checkpoints."""
+    resume_every: int = 1
+    """Updates between saved states; a session that is killed goes on from the newest."""
     samples_every: int = 1
     """Updates between those whose clips are written to disk."""
 
@@ -196,6 +206,15 @@ class Profile:
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
     device: DeviceSpec = field(default_factory=DeviceSpec)
     knobs: Knobs = field(default_factory=Knobs)
+
+    @property
+    def advantage(self) -> AdvantageKind:
+        """train.advantage, with "auto" replaced by what it stands for."""
+        if self.train.advantage != "auto":
+            return self.train.advantage
+        if self.train.algorithm == "rwr_raw":
+            return "raw"
+        return "group" if self.rollout.group > 1 else "batch"
 
     def hash(self) -> str:
         """Twelve hex digits of the settings' SHA-256; kept in every checkpoint."""
@@ -277,9 +296,12 @@ def read(path: Path, changes: Sequence[str]) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(f"{path} cannot be read as a profile: {error}") from None
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ProfileError(f"{path} is not valid TOML: {error}") from None
+        table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:  # of either format
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise ProfileError(f"{path} is not valid {kind}: {error}") from None
+    if not isinstance(table, dict):
+        raise ProfileError(f"{path} holds no table of settings")
     for change in changes:
         put(table, change)
     return table
@@ -356,6 +378,45 @@ def expect(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
+def algorithm_rules(profile: Profile) -> tuple[tuple[bool, str], ...]:
+    """Refuses choices that under an algorithm would do nothing, teach only noise, or diverge."""
+    train, default, name = profile.train, TrainSpec(), profile.train.algorithm
+    idle = [
+        f"train.{key} = {getattr(train, key)!r}"
+        for key in ("penalty", "penalty_source", "penalty_norm")
+        if name not in PENALISED and getattr(train, key) != getattr(default, key)
+    ]
+    negative = [
+        column
+        for models in (profile.reward.models, profile.reward.fallback)
+        for column, weight in models.items()
+        if name == "rwr_raw" and weight < 0
+    ]
+    return (
+        (
+            not idle,
+            f"{name} has no penalty l for {' and '.join(idle)} to shape: leave that out, or "
+            f"choose one of {', '.join(sorted(PENALISED))}",
+        ),
+        (
+            train.penalty != "reward" or train.penalty_source != "data",
+            "train.penalty = 'reward' with penalty_source = 'data' teaches only noise, because "
+            "recorded speech does not depend on the rollout: take 'loss' or 'both', or the source "
+            "'sample'",
+        ),
+        (
+            name != "rwr_raw" or profile.advantage == "raw",
+            f"rwr_raw weighs by the reward itself: train.advantage is 'raw' or left out, not "
+            f"{train.advantage!r}; rwr takes any",
+        ),
+        (
+            not negative,
+            f"rwr_raw would drive the likelihood of a clip of negative reward down without end: "
+            f"the weight of {', '.join(negative)} is above 0; rwr takes either sign",
+        ),
+    )
+
+
 def check(profile: Profile, where: str) -> Profile:
     """Refuses values that are of the right type but cannot be; returns the profile."""
     r, t, s = profile.rollout, profile.train, profile.schedule
@@ -383,6 +444,7 @@ def check(profile: Profile, where: str) -> Profile:
         (t.inner_epochs >= 1, f"train.inner_epochs is at least 1, not {t.inner_epochs}"),
         (t.microbatch >= 1, f"train.microbatch is at least 1, not {t.microbatch}"),
         (t.save_every >= 1, f"train.save_every is at least 1, not {t.save_every}"),
+        (t.resume_every >= 1, f"train.resume_every is at least 1, not {t.resume_every}"),
         (t.samples_every >= 1, f"train.samples_every is at least 1, not {t.samples_every}"),
         (
             t.advantage != "group" or r.group >= 2,
@@ -426,7 +488,7 @@ def check(profile: Profile, where: str) -> Profile:
         (profile.prompts.max_seconds > 0, "prompts.max_seconds is above 0"),
         (profile.prompts.most >= 0, f"prompts.most is 0 or more, not {profile.prompts.most}"),
     )
-    for fine, sentence in rules:
+    for fine, sentence in (*rules, *algorithm_rules(profile)):
         if not fine:
             raise ProfileError(f"{where}: {sentence}")
     try:

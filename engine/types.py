@@ -113,13 +113,19 @@ class StepTerms:
     """What an algorithm may use at one timestep; None where not in its `needs`."""
 
     advantage: Tensor
-    """(B,)"""
+    """(B,) of the reward; for an algorithm that has `weigh`, the weight made of it."""
     log_ratio: Tensor
     """(B,) log(p_theta / p_old) at the stored transition, in its ratio form's unit."""
+    unit: Tensor
+    """(B,) nats in one of the ratio form's unit: D audio samples for mean, sqrt D for
+    standardised. `log_ratio`, `kl` and `log_prob` share it, so what an algorithm trades
+    between them does not depend on a clip's length."""
     penalty: Tensor | None = None
     """(B,) the model's own training loss at this timestep, with gradient."""
     kl: Tensor | None = None
-    """(B,) KL(policy || reference) of this timestep, with gradient."""
+    """(B,) KL(policy || reference) of this timestep, in the ratio form's unit, with gradient."""
+    log_prob: Tensor | None = None
+    """(B,) log p_theta of the stored action, in the ratio form's unit, with gradient."""
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from torch import Tensor
 
 from engine.diffusion.schedule import NoiseSchedule
-from engine.types import Policy, masked_mean
+from engine.types import Policy
+
+RatioForm: TypeAlias = Literal["standardised", "mean"]
 
 
 def q_sample(schedule: NoiseSchedule, x_0: Tensor, t: int, eps: Tensor) -> Tensor:
@@ -38,9 +40,9 @@ def p_mean(
 
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, sigma: Tensor, mask: Tensor) -> Tensor:
-    """Log density of x (B, S) under N(mean, sigma^2); (B,), nats per audio sample."""
+    """Log density of x (B, S) under N(mean, sigma^2); (B,), nats."""
     z = (x - mean) / sigma
-    return masked_mean(-0.5 * z**2 - sigma.log() - 0.5 * math.log(2 * math.pi), mask)
+    return ((-0.5 * z**2 - sigma.log() - 0.5 * math.log(2 * math.pi)) * mask).sum(-1)
 
 
 def gaussian_kl(mean: Tensor, other: Tensor, sigma: Tensor, mask: Tensor) -> Tensor:
@@ -48,8 +50,17 @@ def gaussian_kl(mean: Tensor, other: Tensor, sigma: Tensor, mask: Tensor) -> Ten
     return ((mean - other) ** 2 * mask).sum(-1) / (2 * sigma**2)
 
 
+def nats_in_unit(form: RatioForm, mask: Tensor) -> Tensor:
+    """Nats in one unit of a ratio form, over the D real audio samples of each row; (B,).
+
+    D for mean, sqrt D for standardised. Ratio, KL and log density are all divided by it.
+    """
+    count = mask.sum(-1).clamp(min=1.0)
+    return count if form == "mean" else count.sqrt()
+
+
 def log_ratio(
-    form: Literal["standardised", "mean"],
+    form: RatioForm,
     action: Tensor,
     mean: Tensor,
     old_mean: Tensor,
@@ -62,8 +73,8 @@ def log_ratio(
     real audio samples of a row:
 
     - mean: (1 / D) sum(eps delta - delta^2 / 2), nats per audio sample, exactly the difference
-      of two `gaussian_log_prob`; its expectation is -mean(delta^2) / 2, so at waveform length
-      the ratio falls below 1 whichever way the policy moves.
+      of two `gaussian_log_prob` over D; its expectation is -mean(delta^2) / 2, so at waveform
+      length the ratio falls below 1 whichever way the policy moves.
     - standardised: (1 / sqrt D) sum(eps delta): mean 0 and standard deviation rms(delta) for
       every timestep and every length, so one clip range fits all.
 
@@ -71,6 +82,5 @@ def log_ratio(
     """
     eps = (action - old_mean) / sigma
     delta = (mean - old_mean) / sigma
-    if form == "mean":
-        return masked_mean(eps * delta - 0.5 * delta**2, mask)
-    return (eps * delta * mask).sum(-1) / mask.sum(-1).clamp(min=1.0).sqrt()
+    each = eps * delta - 0.5 * delta**2 if form == "mean" else eps * delta
+    return (each * mask).sum(-1) / nats_in_unit(form, mask)

@@ -1,4 +1,7 @@
-"""From rewards to advantages. A failed rollout's advantage is 0 and moves no statistic."""
+"""From rewards to advantages, and from those to weights.
+
+A failed rollout's advantage and weight are 0, and it moves no statistic.
+"""
 
 from __future__ import annotations
 
@@ -72,3 +75,17 @@ def advantages(
             past = statistics.remember(prompt, reward[rows])
             out[rows] = standardised(reward[rows], past if len(past) >= ENOUGH else reward[good])
     return out
+
+
+def softmax_weights(advantage: Tensor, valid: Tensor, alpha: float) -> Tensor:
+    """N softmax(alpha A) over the N valid rows; (B,), above 0 with mean 1, and 0 where not valid.
+
+    alpha is the inverse temperature. Around alpha = 0 a weight is 1 + alpha (A - mean A).
+    """
+    weights = (alpha * advantage).masked_fill(~valid, -torch.inf).softmax(0)
+    return torch.where(valid, valid.sum() * weights, 0.0)
+
+
+def scaled_weights(advantage: Tensor, valid: Tensor, alpha: float) -> Tensor:
+    """alpha A; (B,), 0 where not valid."""
+    return torch.where(valid, alpha * advantage, 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import torch
@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from engine.device import noise
-from engine.diffusion.process import gaussian_kl, log_ratio, p_mean, q_sample
+from engine.diffusion.process import (
+    RatioForm,
+    gaussian_kl,
+    gaussian_log_prob,
+    log_ratio,
+    nats_in_unit,
+    p_mean,
+    q_sample,
+)
 from engine.diffusion.sampler import ragged, split, trimmed
 from engine.diffusion.schedule import NoiseSchedule
 from engine.messages import Knobs
@@ -64,7 +72,7 @@ class Settings:
     """The profile's choices that shape the loss; fixed for a session."""
 
     algorithm: Algorithm
-    ratio: Literal["standardised", "mean"] = "standardised"
+    ratio: RatioForm = "standardised"
     penalty: Penalty = "both"
     penalty_norm: Literal["l1", "l2"] = "l1"
     inner_epochs: int = 1
@@ -126,24 +134,23 @@ def step_terms(
     told = part.frames if ragged(seen, problem.frames) else None
     state = trajectory.x_t[k, seen, :length]
     mean, _ = p_mean(policies.current, schedule, state, part.cond, t, told)
-    sigma, kl, penalty = schedule.sigma[t], None, None
+    action = trajectory.x_prev[k, rows, :length]
+    sigma, unit = schedule.sigma[t], nats_in_unit(settings.ratio, mask)
+    kl = log_prob = penalty = None
     if "kl" in needs:
         with torch.no_grad():
             reference, _ = p_mean(policies.reference, schedule, state, part.cond, t, told)
-        kl = gaussian_kl(mean, reference, sigma, part.mask)[at]
+        kl = gaussian_kl(mean, reference, sigma, part.mask)[at] / unit
+    if "log_prob" in needs:
+        log_prob = gaussian_log_prob(action, mean[at], sigma, mask) / unit
     if "penalty" in needs:
         penalty = diffusion_loss(
             policies.current, schedule, problem.speech, t, eps, rows, settings.penalty_norm
         )
     ratio = log_ratio(
-        settings.ratio,
-        trajectory.x_prev[k, rows, :length],
-        mean[at],
-        trajectory.mean[k, rows, :length],
-        sigma,
-        mask,
+        settings.ratio, action, mean[at], trajectory.mean[k, rows, :length], sigma, mask
     )
-    return StepTerms(problem.advantage[rows], ratio, penalty, kl)
+    return StepTerms(problem.advantage[rows], ratio, unit, penalty, kl, log_prob)
 
 
 def penalty_noise(problem: Problem, k: int, epoch: int) -> Tensor:
@@ -170,6 +177,9 @@ def optimise(
     batch. A loss or gradient that is not finite leaves the weights as they were and is counted.
     `between(done, total)` runs after every timestep; what it raises ends the update.
     """
+    if weigh := settings.algorithm.weigh:
+        weight = weigh(problem.advantage, problem.valid, knobs.alpha)
+        problem = replace(problem, advantage=weight)
     K, good = len(problem.trajectory.timesteps), problem.valid.nonzero().flatten().tolist()
     weights = [w for group in optimizer.param_groups for w in group["params"]]
     terms: list[StepTerms] = []
@@ -202,9 +212,11 @@ def microbatches(frames: tuple[int, ...], size: int, good: list[int]) -> list[li
 
 
 def detached(terms: StepTerms) -> StepTerms:
+    """What `summary` reads, without the graph."""
     return StepTerms(
         terms.advantage,
         terms.log_ratio.detach(),
+        terms.unit,
         None if terms.penalty is None else terms.penalty.detach(),
         None if terms.kl is None else terms.kl.detach(),
     )
@@ -221,7 +233,7 @@ def summary(
         return Optimised(0.0, None, None, 1.0, 0.0, 0.0, 0.0, 0)
     ratio = torch.cat([t.log_ratio for t in terms]).exp()
     penalties = [t.penalty for t in terms if t.penalty is not None]
-    kls = [t.kl for t in terms if t.kl is not None]
+    kls = [t.kl * t.unit for t in terms if t.kl is not None]
     return Optimised(
         loss=finite_mean(torch.cat(losses), 0.0),
         penalty=finite_mean(torch.cat(penalties), None) if penalties else None,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from engine.messages import Knobs
 from engine.profile import Profile, ProfileError, check, load, load_pretrain
 
 PROFILES = Path(__file__).parents[2] / "profiles"
-SHIPPED = sorted(PROFILES.glob("*.toml"))
+SHIPPED = sorted(PROFILES.rglob("*.toml"))
+PAPER = sorted(PROFILES.glob("paper/*.toml"))
 
 
 @pytest.fixture
@@ -39,6 +41,16 @@ def test_every_shipped_profile_loads(path: Path) -> None:
         assert load_pretrain(path).steps > 0
     else:
         assert load(path).name == path.stem
+
+
+def test_the_papers_six_differ_in_name_and_algorithm_alone() -> None:
+    assert [path.stem for path in PAPER] == ["ddpo", "dlpo", "dpok", "klinr", "onlydl", "rwr"]
+    loaded = [load(path) for path in PAPER]
+    assert [p.train.algorithm for p in loaded] == [path.stem for path in PAPER]
+    whole = load(PROFILES / "ljspeech.toml")
+    for profile in loaded:
+        train = replace(profile.train, algorithm="dlpo", microbatch=whole.train.microbatch)
+        assert replace(profile, name=whole.name, train=train) == whole
 
 
 def test_an_empty_profile_is_the_defaults(write) -> None:
@@ -131,8 +143,15 @@ def test_a_set_that_makes_no_sense_is_refused(write, change: str, told: str) -> 
         ("seed = 2026-01-01", "seed takes a whole number"),
         (
             "[train]\nadvantage = 'grop'",
-            "advantage is one of raw, batch, per_prompt, group, not 'grop'; did you mean 'group'?",
+            "advantage is one of auto, raw, batch, per_prompt, group, not 'grop'; "
+            "did you mean 'group'?",
         ),
+        (
+            "[train]\nalgorithm = 'dlop'",
+            "[train]: algorithm is one of dlpo, ddpo, onlydl, dpok, klinr, rwr, rwr_raw, "
+            "not 'dlop'; did you mean 'dlpo'?",
+        ),
+        ("[train]\nalgorithm = 'KL-in-R'", "not 'KL-in-R'"),
         ("[device]\nprecision = 16", "precision is one of auto, fp32, bf16, not 16"),
         ("[rollout]\nshared = true", "shared is one of none, prefix, unkept, not True"),
     ],
@@ -212,8 +231,65 @@ def test_a_value_that_cannot_be_is_refused(write, change: str) -> None:
 
 
 def test_group_advantages_need_groups(write) -> None:
-    told = refused(write("[rollout]\ngroup = 1\nantithetic = false\n"))
+    path = write("[rollout]\ngroup = 1\nantithetic = false\n")
+    told = refused(path, "train.advantage=group")
     assert "train.advantage = 'group' needs rollout.group of at least 2, not 1" in told
+
+
+# --- what an algorithm can do with ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ((), "group"),
+        (("train.algorithm=rwr",), "group"),
+        (("train.algorithm=rwr_raw",), "raw"),
+        (("train.algorithm=rwr_raw", "rollout.group=1", "rollout.antithetic=false"), "raw"),
+        (("rollout.group=1", "rollout.antithetic=false"), "batch"),
+        (("train.advantage=per_prompt",), "per_prompt"),
+        (("train.algorithm=rwr", "train.advantage=raw"), "raw"),
+    ],
+)
+def test_auto_is_the_algorithms_own_advantage(write, changes: tuple[str, ...], kind: str) -> None:
+    assert load(write(""), changes).advantage == kind
+
+
+@pytest.mark.parametrize("algorithm", ["ddpo", "dpok", "klinr", "rwr", "rwr_raw"])
+@pytest.mark.parametrize("change", ["penalty=loss", "penalty=reward", "penalty_norm=l2"])
+def test_a_penalty_that_nothing_uses_is_refused(write, algorithm: str, change: str) -> None:
+    told = refused(write(""), f"train.algorithm={algorithm}", f"train.{change}")
+    key, value = change.split("=")
+    assert f"{algorithm} has no penalty l for train.{key} = '{value}' to shape" in told
+    assert told.endswith("choose one of dlpo, onlydl")
+    for penalised in ("dlpo", "onlydl"):
+        assert load(write(""), [f"train.algorithm={penalised}", f"train.{change}"])
+
+
+RECORDED = ("train.penalty_source=data", "prompts.corpus=prepared/somewhere")
+
+
+def test_recorded_speech_is_for_a_penalty_that_has_a_gradient(write) -> None:
+    told = refused(write(""), *RECORDED, "train.penalty=reward")
+    assert "train.penalty = 'reward' with penalty_source = 'data' teaches only noise" in told
+    assert "'loss' or 'both', or the source 'sample'" in told
+    assert load(write(""), [*RECORDED, "train.penalty=loss"]).train.penalty_source == "data"
+    told = refused(write(""), *RECORDED, "train.algorithm=ddpo")
+    assert "ddpo has no penalty l for train.penalty_source = 'data' to shape" in told
+
+
+@pytest.mark.parametrize("kind", ["batch", "per_prompt", "group"])
+def test_raw_weights_are_raw(write, kind: str) -> None:
+    told = refused(write(""), "train.algorithm=rwr_raw", f"train.advantage={kind}")
+    assert f"train.advantage is 'raw' or left out, not '{kind}'; rwr takes any" in told
+    assert load(write(""), ["train.algorithm=rwr", f"train.advantage={kind}"]).advantage == kind
+
+
+@pytest.mark.parametrize("change", ["reward.models={wer=-1.0}", "reward.fallback={wer=-1.0}"])
+def test_raw_weights_are_not_negative(write, change: str) -> None:
+    told = refused(write(""), "train.algorithm=rwr_raw", change)
+    assert "the weight of wer is above 0; rwr takes either sign" in told
+    assert load(write(""), ["train.algorithm=rwr", change])
 
 
 # --- hash -----------------------------------------------------------------------

@@ -12,6 +12,7 @@ from engine.diffusion.process import (
     gaussian_kl,
     gaussian_log_prob,
     log_ratio,
+    nats_in_unit,
     p_mean,
     q_sample,
 )
@@ -107,8 +108,7 @@ def test_the_clean_estimate_is_clamped_in_the_mean_alone() -> None:
 def test_log_prob_is_torchs(seed: int, sigma: float) -> None:
     x, mean, _, spread, mask = transition(seed, sigma)
     each = torch.distributions.Normal(mean, spread).log_prob(x) * mask
-    expected = each.sum(-1) / mask.sum(-1)
-    torch.testing.assert_close(gaussian_log_prob(x, mean, spread, mask), expected)
+    torch.testing.assert_close(gaussian_log_prob(x, mean, spread, mask), each.sum(-1))
 
 
 @settings(deadline=None, max_examples=50)
@@ -129,7 +129,7 @@ def test_kl_equals_its_monte_carlo_estimate() -> None:
     sigma, mask = torch.tensor(0.4, dtype=torch.float64), torch.ones(draws, dimensions)
     x = mean + sigma * normal(4, draws, dimensions)
     old, new = (gaussian_log_prob(x, m, sigma, mask) for m in (mean, other))
-    sampled = (old - new) * dimensions
+    sampled = old - new
     error = float(sampled.std()) / math.sqrt(draws)
     exact = float(gaussian_kl(mean, other, sigma, mask[:1]))
     assert error < 0.1 * exact
@@ -146,7 +146,13 @@ def test_the_mean_form_is_a_difference_of_log_probs(seed: int, sigma: float) -> 
     expected = gaussian_log_prob(action, mean, spread, mask)
     expected -= gaussian_log_prob(action, old, spread, mask)
     found = log_ratio("mean", action, mean, old, spread, mask)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(found, expected / mask.sum(-1), rtol=1e-6, atol=1e-9)
+
+
+def test_a_unit_of_the_ratio_counts_the_real_audio_samples_alone() -> None:
+    mask = torch.tensor([[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    assert nats_in_unit("mean", mask).tolist() == [4.0, 1.0, 1.0]
+    assert nats_in_unit("standardised", mask).tolist() == [2.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -191,13 +197,30 @@ def test_the_mean_form_leans_below_1_whichever_way_the_policy_moves() -> None:
 def test_at_theta_old_the_gradient_is_that_of_log_p(form: str, seed: int, sigma: float) -> None:
     action, _, old, spread, mask = transition(seed, sigma)
     mean = old.clone().requires_grad_()
-    count = mask.sum(-1, keepdim=True)
-    scale = count if form == "mean" else count.sqrt()
-    total = gaussian_log_prob(action, mean, spread, mask) * count[:, 0]
+    unit = nats_in_unit(form, mask)
+    total = gaussian_log_prob(action, mean, spread, mask)
     (score,) = torch.autograd.grad(total.sum(), mean)
     ratio = log_ratio(form, action, mean, old, spread, mask)
     (found,) = torch.autograd.grad(ratio.sum(), mean)
-    torch.testing.assert_close(found, score / scale)
+    torch.testing.assert_close(found, score / unit[:, None])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(deadline=None, max_examples=25)
+@given(seed=seeds, sigma=st.floats(0.05, 2.0), beta=st.floats(0.01, 4.0))
+def test_ratio_and_kl_in_one_unit_trade_off_as_in_nats(
+    form: str, seed: int, sigma: float, beta: float
+) -> None:
+    """grad(log rho - beta KL / unit) = grad(log p - beta KL) / unit, at any noise and length."""
+    action, reference, old, spread, mask = transition(seed, sigma)
+    mean, unit = old.clone().requires_grad_(), nats_in_unit(form, mask)
+    nats = gaussian_log_prob(action, mean, spread, mask)
+    nats -= beta * gaussian_kl(mean, reference, spread, mask)
+    ours = log_ratio(form, action, mean, old, spread, mask)
+    ours -= beta * gaussian_kl(mean, reference, spread, mask) / unit
+    (expected,) = torch.autograd.grad(nats.sum(), mean)
+    (found,) = torch.autograd.grad(ours.sum(), mean)
+    torch.testing.assert_close(found, expected / unit[:, None])
 
 
 @settings(deadline=None, max_examples=25)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -8,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.rl.advantages import ENOUGH, KEPT, PromptStatistics, advantages
+from engine.rl.advantages import (
+    ENOUGH,
+    KEPT,
+    PromptStatistics,
+    advantages,
+    scaled_weights,
+    softmax_weights,
+)
 
 KINDS = ("raw", "batch", "per_prompt", "group")
 scores = st.floats(1.0, 5.0, width=32)
@@ -162,3 +170,54 @@ def test_restored_statistics_go_on_as_the_saved_ones(history: list[list[float]])
 def test_nothing_left_is_all_0(kind: str) -> None:
     reward = torch.full((8,), torch.nan)
     assert normalise(kind, reward, reward.isfinite()).tolist() == [0.0] * 8
+
+
+# --- weights
+
+
+def test_the_weights_by_hand() -> None:
+    advantage = torch.tensor([0.0, math.log(2.0), torch.nan, math.log(5.0)])
+    valid = advantage.isfinite()
+    found = softmax_weights(advantage, valid, 1.0)
+    torch.testing.assert_close(found, torch.tensor([3 / 8, 6 / 8, 0.0, 15 / 8]))
+    colder = softmax_weights(advantage, valid, 2.0)
+    torch.testing.assert_close(colder, torch.tensor([3 / 30, 12 / 30, 0.0, 75 / 30]))
+    raw = torch.tensor([1.0, -2.0, torch.nan, 0.5])
+    assert scaled_weights(raw, valid, 3.0).tolist() == [3.0, -6.0, 0.0, 1.5]
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    given_=rewards(8),
+    failed=st.sets(st.integers(0, 7), max_size=7),
+    alpha=st.floats(0.0, 1000.0),
+    offset=st.floats(-100.0, 100.0),
+)
+def test_softmax_weights_are_shares_of_the_valid_rows(
+    given_: list[float], failed: set[int], alpha: float, offset: float
+) -> None:
+    advantage = torch.tensor(given_, dtype=torch.float64)
+    valid = torch.tensor([row not in failed for row in range(8)])
+    found = softmax_weights(torch.where(valid, advantage, torch.nan), valid, alpha)
+    assert float(found[valid].mean()) == pytest.approx(1.0)
+    assert bool((found >= 0).all())
+    assert not bool(found[~valid].any())
+    every = valid[valid]
+    torch.testing.assert_close(found[valid], softmax_weights(advantage[valid], every, alpha))
+    moved = softmax_weights(advantage + offset, valid, alpha)
+    torch.testing.assert_close(moved, found, rtol=1e-6, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=30)
+@given(rewards(8))
+def test_a_warm_softmax_is_1_plus_the_centred_advantage(given_: list[float]) -> None:
+    advantage, valid = torch.tensor(given_, dtype=torch.float64), torch.ones(8, dtype=torch.bool)
+    found = (softmax_weights(advantage, valid, 1e-4) - 1) / 1e-4
+    torch.testing.assert_close(found, advantage - advantage.mean(), rtol=0, atol=2e-3)
+    assert softmax_weights(advantage, valid, 0.0).tolist() == [1.0] * 8
+
+
+@pytest.mark.parametrize("weigh", [softmax_weights, scaled_weights])
+def test_no_valid_row_weighs_nothing(weigh) -> None:
+    found = weigh(torch.full((4,), torch.nan), torch.zeros(4, dtype=torch.bool), 1.0)
+    assert found.tolist() == [0.0] * 4

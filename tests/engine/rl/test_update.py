@@ -11,12 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.diffusion.process import gaussian_log_prob, p_mean, q_sample
+from engine.diffusion.process import (
+    gaussian_kl,
+    gaussian_log_prob,
+    nats_in_unit,
+    p_mean,
+    q_sample,
+)
 from engine.diffusion.sampler import RolloutNoise, rollout
 from engine.diffusion.schedule import NoiseSchedule, from_betas, respaced
 from engine.messages import Knobs
 from engine.model.decoder import Decoder
-from engine.rl.advantages import PromptStatistics, advantages
+from engine.rl.advantages import PromptStatistics, advantages, softmax_weights
 from engine.rl.algorithms import ALGORITHMS, Algorithm, Penalty, surrogate
 from engine.rl.update import (
     Optimised,
@@ -47,6 +53,14 @@ MODES: tuple[Penalty, ...] = get_args(Penalty)
 
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
 every_mode = pytest.mark.parametrize("mode", MODES)
+CASES = [
+    (name, mode)
+    for name, algorithm in ALGORITHMS.items()
+    for mode in (MODES if "penalty" in algorithm.needs else MODES[:1])
+]
+"""The penalty's modes are told apart only where there is a penalty."""
+every_case = pytest.mark.parametrize(("name", "mode"), CASES)
+every_ratio = pytest.mark.parametrize("ratio", ["standardised", "mean"])
 
 
 class Fine(RolloutNoise):
@@ -86,14 +100,35 @@ def exact(policy: Policy, conditioning: Conditioning, **changes: object) -> Prob
 
 
 def stepped(
-    policy: Policy, problem: Problem, knobs: Knobs = WIDE, rate: float = 1e-3, **settings: object
+    policy: Policy,
+    problem: Problem,
+    knobs: Knobs = WIDE,
+    rate: float = 1e-3,
+    reference: Policy | None = None,
+    **settings: object,
 ) -> tuple[Tensor, Optimised]:
     """The change of a copy's weights by `optimise` under plain gradient descent, over -rate."""
     current = copy.deepcopy(policy)
     optimizer = torch.optim.SGD(current.parameters(), lr=rate)
+    policies = Policies(current, reference or policy)
     chosen = {"algorithm": ALGORITHMS["dlpo"], **settings}
-    done = optimise(Policies(current, policy), optimizer, problem, Settings(**chosen), knobs)
+    done = optimise(policies, optimizer, problem, Settings(**chosen), knobs)
     return (flat(policy) - flat(current)) / rate, done
+
+
+def weighed(problem: Problem, algorithm: Algorithm, knobs: Knobs = WIDE) -> Problem:
+    """With the weights that `optimise` hands the loss in the advantage's place."""
+    if algorithm.weigh is None:
+        return problem
+    weight = algorithm.weigh(problem.advantage, problem.valid, knobs.alpha)
+    return replace(problem, advantage=weight)
+
+
+def moved(policy: Policy, by: float = 0.05) -> Policy:
+    away = copy.deepcopy(policy)
+    with torch.no_grad():
+        away.ublock_postconv.conv1d.bias += by
+    return away
 
 
 def flat(policy: nn.Module) -> Tensor:
@@ -127,10 +162,8 @@ def test_replay_with_unchanged_weights_gives_ratio_1(
     settings = Settings(ALGORITHMS["dlpo"], ratio=ratio, microbatch=microbatch)
     policies = Policies(tiny_decoder, tiny_decoder)
     assert ratio_error(policies, problem, settings) <= 1e-5
-    moved = copy.deepcopy(tiny_decoder)
-    with torch.no_grad():
-        moved.ublock_postconv.conv1d.bias += 0.01
-    assert ratio_error(Policies(moved, tiny_decoder), problem, settings) > 1e-4
+    away = moved(tiny_decoder, 0.01)
+    assert ratio_error(Policies(away, tiny_decoder), problem, settings) > 1e-4
 
 
 def test_a_network_that_says_nan_fails_the_replay(tiny_decoder: Decoder, problem: Problem) -> None:
@@ -153,8 +186,7 @@ def test_the_ratio_is_1_before_the_first_optimizer_step(
 # --- the gradient of one batch
 
 
-@every_algorithm
-@every_mode
+@every_case
 def test_accumulation_over_timesteps_and_microbatches_is_one_batch(
     tiny_decoder: Decoder, conditioning: Make, name: str, mode: Penalty
 ) -> None:
@@ -164,8 +196,9 @@ def test_accumulation_over_timesteps_and_microbatches_is_one_batch(
     for k in range(len(KEPT)):  # all of K x B in one graph
         eps = penalty_noise(problem, k, 0)
         terms = step_terms(
-            Policies(tiny_decoder, tiny_decoder), problem, settings, k, [0, 1, 2, 3], eps
-        )
+            Policies(tiny_decoder, tiny_decoder), weighed(problem, settings.algorithm), settings,
+            k, [0, 1, 2, 3], eps,
+        )  # fmt: skip
         losses.append(settings.algorithm.loss(terms, WIDE, mode))
     loss = torch.cat(losses).mean()
     weights = list(tiny_decoder.parameters())
@@ -181,35 +214,96 @@ def test_accumulation_over_timesteps_and_microbatches_is_one_batch(
         assert done.grad_norm == pytest.approx(float(expected.norm()), rel=1e-5)
 
 
-@pytest.mark.parametrize("ratio", ["standardised", "mean"])
+def in_nats(policy: Policy, home: Policy, problem: Problem, beta: float, ratio: str) -> Tensor:
+    """The gradient of -mean over K x B of (weight log p - beta KL) nats over the ratio's unit."""
+    traj, losses = problem.trajectory, []
+    cond, frames = traj.conditioning.cond, traj.conditioning.frames
+    for k, t in enumerate(KEPT):
+        mean, _ = p_mean(policy, EXACT, traj.x_t[k], cond, t, frames)
+        other, _ = p_mean(home, EXACT, traj.x_t[k], cond, t, frames)
+        log_prob = gaussian_log_prob(traj.x_prev[k], mean, EXACT.sigma[t], traj.mask)
+        kl = gaussian_kl(mean, other.detach(), EXACT.sigma[t], traj.mask)
+        unit = traj.lengths.double() if ratio == "mean" else traj.lengths.double().sqrt()
+        losses.append((beta * kl - problem.advantage * log_prob) / unit)
+    gradients = torch.autograd.grad(torch.cat(losses).mean(), list(policy.parameters()))
+    return torch.cat([g.flatten() for g in gradients])
+
+
+@every_ratio
 def test_ddpos_gradient_is_reinforces(
     tiny_decoder: Decoder, conditioning: Make, ratio: str
 ) -> None:
     """grad = -mean over K x B of alpha A grad log p(action), per sample or per its root."""
     problem, knobs = exact(tiny_decoder, conditioning(RAGGED)), replace(WIDE, alpha=1.7)
-    traj, losses = problem.trajectory, []
-    for k, t in enumerate(KEPT):
-        mean, _ = p_mean(
-            tiny_decoder, EXACT, traj.x_t[k], traj.conditioning.cond, t, traj.conditioning.frames
-        )
-        log_prob = gaussian_log_prob(traj.x_prev[k], mean, EXACT.sigma[t], traj.mask)
-        unit = 1.0 if ratio == "mean" else traj.lengths.double().sqrt()
-        losses.append(-knobs.alpha * problem.advantage * log_prob * unit)
-    gradients = torch.autograd.grad(torch.cat(losses).mean(), list(tiny_decoder.parameters()))
-    expected = torch.cat([g.flatten() for g in gradients])
     found, _ = stepped(tiny_decoder, problem, knobs, algorithm=ALGORITHMS["ddpo"], ratio=ratio)
+    louder = replace(problem, advantage=1.7 * problem.advantage)
+    expected = in_nats(tiny_decoder, tiny_decoder, louder, 0.0, ratio)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_reward_moves_the_weights(tiny_decoder: Decoder, conditioning: Make) -> None:
+@every_ratio
+def test_dpoks_gradient_is_reinforces_and_that_of_the_kl_in_nats(
+    tiny_decoder: Decoder, conditioning: Make, ratio: str
+) -> None:
+    """alpha A log p - beta KL, both in nats, up to one factor: so the trade-off is the paper's."""
+    problem, knobs = exact(tiny_decoder, conditioning(RAGGED)), replace(WIDE, beta=0.7)
+    home, dpok = moved(tiny_decoder), ALGORITHMS["dpok"]
+    found, _ = stepped(tiny_decoder, problem, knobs, 1e-3, home, algorithm=dpok, ratio=ratio)
+    expected = in_nats(tiny_decoder, home, problem, 0.7, ratio)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    alone, _ = stepped(tiny_decoder, problem, replace(knobs, beta=0.0), algorithm=dpok, ratio=ratio)
+    assert float((found - alone).norm()) > 0.1 * float(alone.norm())
+
+
+@every_ratio
+@pytest.mark.parametrize("name", ["rwr", "rwr_raw"])
+def test_rwrs_gradient_is_that_of_the_weighted_log_density(
+    tiny_decoder: Decoder, conditioning: Make, name: str, ratio: str
+) -> None:
+    problem, knobs = exact(tiny_decoder, conditioning(RAGGED)), replace(WIDE, alpha=1.7)
+    algorithm = ALGORITHMS[name]
+    found, _ = stepped(tiny_decoder, problem, knobs, algorithm=algorithm, ratio=ratio)
+    shares = (1.7 * problem.advantage).exp()
+    weight = 4 * shares / shares.sum() if name == "rwr" else 1.7 * problem.advantage
+    expected = in_nats(
+        tiny_decoder, tiny_decoder, replace(problem, advantage=weight), 0.0, ratio
+    )  # fmt: skip
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_klinrs_gradient_is_reinforces_under_a_lower_weight(
+    tiny_decoder: Decoder, conditioning: Make
+) -> None:
+    """One timestep kept, so that one weight a row says it all."""
+    problem = exact(tiny_decoder, conditioning((1, 1, 1)), kept=(3,))
+    home, beta = moved(tiny_decoder, 0.5), 0.7
+    found, done = stepped(
+        tiny_decoder, problem, replace(WIDE, beta=beta), 1e-3, home, algorithm=ALGORITHMS["klinr"]
+    )
+    traj = problem.trajectory
+    with torch.no_grad():
+        mean, other = (
+            p_mean(policy, EXACT, traj.x_t[0], traj.conditioning.cond, 3)[0]
+            for policy in (tiny_decoder, home)
+        )
+    nats = gaussian_kl(mean, other, EXACT.sigma[3], traj.mask)
+    assert done.kl == pytest.approx(float(nats.mean()), rel=1e-6)
+    lower = problem.advantage - beta * nats / HOP**0.5
+    assert float((lower - problem.advantage).abs().min()) > 0.01
+    expected, _ = stepped(
+        tiny_decoder, replace(problem, advantage=lower), algorithm=ALGORITHMS["ddpo"]
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+
+
+@every_algorithm
+def test_the_reward_moves_the_weights_of_all_but_onlydl(
+    tiny_decoder: Decoder, conditioning: Make, name: str
+) -> None:
     problem = exact(tiny_decoder, conditioning(RAGGED))
-    for name, algorithm in ALGORITHMS.items():
-        if not rewarded(algorithm):
-            continue
-        other = replace(problem, advantage=problem.advantage.flip(0))
-        one, _ = stepped(tiny_decoder, problem, algorithm=algorithm)
-        two, _ = stepped(tiny_decoder, other, algorithm=algorithm)
-        assert float((one - two).norm()) > 0.1 * float(one.norm()), name
+    other = replace(problem, advantage=problem.advantage.flip(0))
+    one, two = (stepped(tiny_decoder, p, algorithm=ALGORITHMS[name])[0] for p in (problem, other))
+    assert (float((one - two).norm()) > 0.1 * float(one.norm())) == (name != "onlydl")
 
 
 def test_the_opposite_reward_moves_the_weights_the_opposite_way(
@@ -224,7 +318,9 @@ def test_the_opposite_reward_moves_the_weights_the_opposite_way(
     torch.testing.assert_close(back, -there, rtol=1e-6, atol=1e-9)
 
 
-@every_algorithm
+@pytest.mark.parametrize(
+    "name", [n for n, a in ALGORITHMS.items() if a.weigh is not softmax_weights]
+)
 def test_without_advantage_and_beta_there_is_no_gradient(
     tiny_decoder: Decoder, problem: Problem, name: str
 ) -> None:
@@ -234,12 +330,41 @@ def test_without_advantage_and_beta_there_is_no_gradient(
     assert done.grad_norm == 0.0
 
 
-def test_without_beta_dlpo_takes_ddpos_step(tiny_decoder: Decoder, problem: Problem) -> None:
-    knobs = replace(WIDE, beta=0.0)
+def test_under_ties_rwr_imitates_every_clip_alike(
+    tiny_decoder: Decoder, conditioning: Make
+) -> None:
+    """Softmax shares are never 0: without a reward they still follow the policy's own samples."""
+    problem = exact(tiny_decoder, conditioning(RAGGED))
+    ties, ones = (replace(problem, advantage=torch.full((4,), v).double()) for v in (0.0, 1.0))
+    found, _ = stepped(tiny_decoder, ties, algorithm=ALGORITHMS["rwr"])
+    expected, _ = stepped(tiny_decoder, ones, algorithm=ALGORITHMS["rwr_raw"])
+    assert float(found.norm()) > 0
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["dlpo", "dpok", "klinr"])
+def test_without_beta_it_takes_ddpos_step(
+    tiny_decoder: Decoder, conditioning: Make, name: str
+) -> None:
+    problem, knobs = exact(tiny_decoder, conditioning(RAGGED)), replace(WIDE, beta=0.0)
     one, two = (
-        stepped(tiny_decoder, problem, knobs, algorithm=ALGORITHMS[n])[0] for n in ("dlpo", "ddpo")
+        stepped(tiny_decoder, problem, knobs, 1e-3, moved(tiny_decoder), algorithm=ALGORITHMS[n])[0]
+        for n in (name, "ddpo")
     )
-    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-9)
+
+
+@every_mode
+def test_without_alpha_dlpo_takes_onlydls_step(
+    tiny_decoder: Decoder, conditioning: Make, mode: Penalty
+) -> None:
+    problem, knobs = exact(tiny_decoder, conditioning(RAGGED)), replace(WIDE, alpha=0.0)
+    one, two = (
+        stepped(tiny_decoder, problem, k, algorithm=ALGORITHMS[name], penalty=mode)[0]
+        for name, k in (("dlpo", knobs), ("onlydl", WIDE))
+    )
+    assert float(one.norm()) > 0
+    torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12)
 
 
 def test_the_gradient_is_scaled_down_to_its_largest_norm(
@@ -252,21 +377,27 @@ def test_the_gradient_is_scaled_down_to_its_largest_norm(
     torch.testing.assert_close(held, free / 3, rtol=1e-2, atol=2e-3)
 
 
-def test_padding_changes_nothing(tiny_decoder: Decoder, conditioning: Make) -> None:
+@every_case
+def test_padding_changes_nothing(
+    tiny_decoder: Decoder, conditioning: Make, name: str, mode: Penalty
+) -> None:
     """A row alone, and the same row beside a longer one that is not valid."""
     both = exact(tiny_decoder, conditioning((1, 3)))
     both = replace(both, valid=torch.tensor([True, False]))
     alone = exact(tiny_decoder, conditioning((1,)))
-    for mode in MODES:
-        together, _ = stepped(tiny_decoder, both, penalty=mode)
-        single, _ = stepped(tiny_decoder, alone, penalty=mode)
-        torch.testing.assert_close(together, single, rtol=1e-6, atol=1e-9)
+    algorithm, home = ALGORITHMS[name], moved(tiny_decoder)
+    together, single = (
+        stepped(tiny_decoder, p, WIDE, 1e-3, home, algorithm=algorithm, penalty=mode)[0]
+        for p in (both, alone)
+    )
+    assert float(single.norm()) > 0
+    torch.testing.assert_close(together, single, rtol=1e-6, atol=1e-9)
 
 
 # --- failed rewards, broken numbers
 
 
-@pytest.mark.parametrize("microbatch", [1, 3, 4])
+@pytest.mark.parametrize("microbatch", [1, 3])
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_rows_that_share_a_state_are_computed_once_to_the_same_gradient(
     tiny_decoder: Decoder, conditioning: Make, name: str, microbatch: int
@@ -360,6 +491,16 @@ def test_a_number_that_is_not_finite_leaves_the_weights_bit_for_bit(
     json.dumps(asdict(done), allow_nan=False)  # a missing number is None, never NaN
 
 
+@every_algorithm
+@pytest.mark.parametrize("what", ["advantage", "x_t"])
+def test_a_number_that_is_not_finite_leaves_every_algorithms_weights(
+    tiny_decoder: Decoder, problem: Problem, name: str, what: str
+) -> None:
+    found, done = stepped(tiny_decoder, broken(problem, what), algorithm=ALGORITHMS[name])
+    assert not bool(found.any())
+    assert done.skipped == 1
+
+
 def test_after_a_skipped_step_the_next_update_is_as_if_nothing_had_been(
     tiny_decoder: Decoder, problem: Problem
 ) -> None:
@@ -442,11 +583,8 @@ def test_the_kl_leads_back_to_the_reference_which_has_no_gradient(
     algorithm = Algorithm("kl", penalised_by_kl, frozenset({"kl"}))
     _, at_home = stepped(tiny_decoder, problem, algorithm=algorithm)
     assert at_home.kl == pytest.approx(0.0, abs=1e-6)
-    away = copy.deepcopy(tiny_decoder)
-    with torch.no_grad():
-        away.ublock_postconv.conv1d.bias += 0.05
-    reference = copy.deepcopy(tiny_decoder)
-    optimizer = torch.optim.SGD([away.ublock_postconv.conv1d.bias], lr=1e-6)
+    away, reference = moved(tiny_decoder), copy.deepcopy(tiny_decoder)
+    optimizer = torch.optim.SGD([away.ublock_postconv.conv1d.bias], lr=2e-5)
     settings, found = Settings(algorithm), []
     for _ in range(3):
         done = optimise(Policies(away, reference), optimizer, problem, settings, WIDE)
@@ -457,24 +595,61 @@ def test_the_kl_leads_back_to_the_reference_which_has_no_gradient(
     assert unchanged(reference, bits(tiny_decoder))
 
 
+@every_ratio
+@pytest.mark.parametrize("name", [n for n, a in ALGORITHMS.items() if "kl" in a.needs])
+def test_the_kl_that_is_shown_is_in_nats_in_every_ratios_unit(
+    tiny_decoder: Decoder, conditioning: Make, name: str, ratio: str
+) -> None:
+    problem, home = exact(tiny_decoder, conditioning(RAGGED)), moved(tiny_decoder)
+    traj, nats = problem.trajectory, []
+    for k, t in enumerate(KEPT):
+        with torch.no_grad():
+            mean, other = (
+                p_mean(p, EXACT, traj.x_t[k], traj.conditioning.cond, t, traj.conditioning.frames)
+                for p in (tiny_decoder, home)
+            )
+        nats.append(gaussian_kl(mean[0], other[0], EXACT.sigma[t], traj.mask))
+    _, done = stepped(
+        tiny_decoder, problem, WIDE, 1e-3, home, algorithm=ALGORITHMS[name], ratio=ratio
+    )
+    assert done.kl == pytest.approx(float(torch.cat(nats).mean()), rel=1e-9)
+
+
+@every_ratio
+def test_every_term_stands_in_the_ratios_unit(
+    tiny_decoder: Decoder, conditioning: Make, ratio: str
+) -> None:
+    problem = exact(tiny_decoder, conditioning(RAGGED))
+    every = Algorithm("every", ALGORITHMS["ddpo"].loss, frozenset({"kl", "log_prob"}))
+    terms = step_terms(
+        Policies(tiny_decoder, moved(tiny_decoder)), problem, Settings(every, ratio), 0,
+        [2, 1], penalty_noise(problem, 0, 0),
+    )  # fmt: skip
+    traj, mask = problem.trajectory, problem.trajectory.mask[[2, 1]]
+    assert torch.equal(terms.unit, nats_in_unit(ratio, mask))
+    action, mean = (getattr(traj, name)[0, [2, 1]] for name in ("x_prev", "mean"))
+    each = torch.distributions.Normal(mean, EXACT.sigma[KEPT[0]]).log_prob(action) * mask
+    torch.testing.assert_close(terms.log_prob.detach(), each.sum(-1) / terms.unit)
+
+
 # --- inner epochs, and the only window
 
 
-def test_a_second_inner_epoch_starts_off_ratio_1(tiny_decoder: Decoder, problem: Problem) -> None:
-    knobs = replace(WIDE, clip_range=1e-4)
-    for name, algorithm in ALGORITHMS.items():
-        _, once = stepped(tiny_decoder, problem, knobs, rate=0.01, algorithm=algorithm)
-        assert once.clip_high + once.clip_low == 0, name
-        _, twice = stepped(
-            tiny_decoder, problem, knobs, rate=0.01, algorithm=algorithm, inner_epochs=2
-        )
-        assert abs(twice.ratio - 1) > 1e-4, name
-        assert twice.clip_high + twice.clip_low > 0.25, name
+@every_algorithm
+def test_a_second_inner_epoch_starts_off_ratio_1(
+    tiny_decoder: Decoder, problem: Problem, name: str
+) -> None:
+    knobs, algorithm = replace(WIDE, clip_range=1e-4), ALGORITHMS[name]
+    _, once = stepped(tiny_decoder, problem, knobs, rate=0.01, algorithm=algorithm)
+    assert once.clip_high + once.clip_low == 0
+    _, twice = stepped(tiny_decoder, problem, knobs, rate=0.01, algorithm=algorithm, inner_epochs=2)
+    assert abs(twice.ratio - 1) > 1e-4
+    assert twice.clip_high + twice.clip_low > 0.25
 
 
 def test_the_shares_clipped_high_and_low_are_told_apart() -> None:
     ratio = torch.tensor([1.2, 1.3, 1.05, 1.0, 0.5, 0.95, 1.11, 1.0])
-    terms = [StepTerms(torch.zeros(4), part.log()) for part in ratio.split(4)]
+    terms = [StepTerms(torch.zeros(4), part.log(), torch.ones(4)) for part in ratio.split(4)]
     found = summary(terms, [torch.zeros(4)] * 2, [1.0, 3.0], 0, Knobs(clip_range=0.1))
     assert (found.clip_high, found.clip_low) == (3 / 8, 1 / 8)
     assert found.ratio == pytest.approx(float(ratio.mean()))
@@ -582,7 +757,7 @@ def rewarded(algorithm: Algorithm) -> bool:
     """True where the advantage enters the loss."""
     one, two = (
         algorithm.loss(
-            StepTerms(torch.tensor([a]), torch.zeros(1), torch.ones(1), torch.ones(1)),
+            StepTerms(torch.tensor([a]), torch.zeros(1), *(torch.ones(1) for _ in range(4))),
             Knobs(),
             "both",
         )
@@ -591,11 +766,7 @@ def rewarded(algorithm: Algorithm) -> bool:
     return not torch.equal(one, two)
 
 
-with_reward = pytest.mark.parametrize("name", [n for n, a in ALGORITHMS.items() if rewarded(a)])
-
-
-@with_reward
-@every_mode
+@pytest.mark.parametrize(("name", "mode"), [c for c in CASES if rewarded(ALGORITHMS[c[0]])])
 @pytest.mark.parametrize("target", [0.4, -0.4])
 def test_every_algorithm_moves_the_clips_toward_the_reward(
     name: str, mode: Penalty, target: float
@@ -618,24 +789,35 @@ def test_every_algorithm_moves_the_clips_toward_the_reward(
     assert abs(means[-1] - target) < 0.1
 
 
-@with_reward
-@pytest.mark.parametrize(("ratio", "unit"), [("mean", HOP), ("standardised", HOP**0.5)])
+THETA = 0.15
+
+
+@pytest.fixture(scope="module")
+def sampled() -> list[Problem]:
+    """Sixty batches of the toy's rollouts, with the reward above a constant as the advantage."""
+    toy, policy = Toy(), Located(THETA)
+    baseline = -((toy.slope * THETA - toy.target) ** 2)  # a constant, so without bias
+    posed_ = (toy.pose(policy, 32, update) for update in range(60))
+    return [replace(problem, advantage=problem.advantage - baseline) for problem in posed_]
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, a in ALGORITHMS.items() if rewarded(a) and a.weigh is not softmax_weights]
+)
+@every_ratio
 def test_the_estimator_agrees_with_the_exact_policy_gradient(
-    name: str, ratio: str, unit: float
+    sampled: list[Problem], name: str, ratio: str
 ) -> None:
-    toy, theta, found = Toy(), 0.15, []
-    policy = Located(theta)
-    for update in range(60):
-        problem = toy.pose(policy, 32, update)
-        baseline = -((toy.slope * theta - toy.target) ** 2)  # a constant, so without bias
-        centred = replace(problem, advantage=problem.advantage - baseline)
+    """Softmax weights follow another objective: tests/engine/rl/test_algorithms.py has theirs."""
+    found, unit = [], HOP if ratio == "mean" else HOP**0.5
+    for problem in sampled:
         step, _ = stepped(
-            policy, centred, replace(WIDE, beta=0.0), rate=1.0,
+            Located(THETA), problem, replace(WIDE, beta=0.0), rate=1.0,
             algorithm=ALGORITHMS[name], ratio=ratio, microbatch=32,
         )  # fmt: skip
         found.append(-step * unit * len(KEPT))  # the loss is -r, and a mean over K
     estimate = torch.cat(found)
     error = float(estimate.std()) / len(found) ** 0.5
-    exactly = toy.exact_gradient(theta)
+    exactly = Toy().exact_gradient(THETA)
     assert error < 0.1 * abs(exactly)
     assert abs(float(estimate.mean()) - exactly) < 3 * error
