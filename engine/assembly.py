@@ -16,7 +16,8 @@ from engine import checkpoint
 from engine.checkpoint import Voice
 from engine.data import CorpusError, PreparedCorpus, read_prompts
 from engine.device import generator
-from engine.profile import Profile, ProfileError
+from engine.own_schedule import chain_length, resolve
+from engine.profile import Profile, ProfileError, ScheduleSpec
 from engine.recorded import Recording, record
 from engine.rewards import registry
 from engine.rewards.base import ScoreModel
@@ -30,6 +31,8 @@ BUNDLED_PROMPTS = {"bundled": "prompts", "ljspeech": "ljspeech"}
 @dataclass(frozen=True, slots=True)
 class Parts:
     voice: Voice
+    schedule: ScheduleSpec
+    """The profile's, or the voice's own; never of kind "voice"."""
     rewards: tuple[ScoreModel, ...]
     weights: Mapping[str, float]
     """Score column -> weight in the reward."""
@@ -46,6 +49,7 @@ def assemble(profile: Profile, device: torch.device) -> Parts:
     notices: list[str] = []
     voice = load_voice(profile, device, notices)
     speaker = voice.speaker(profile.voice.speaker)
+    schedule = choose_schedule(profile, voice, notices)
     weights = choose_rewards(profile, notices)
     try:
         registry.check_disjoint(weights, (*profile.judges.models, *profile.judges.optional))
@@ -79,6 +83,7 @@ def assemble(profile: Profile, device: torch.device) -> Parts:
     unseen = short(held_out, longest, rate)
     return Parts(
         voice,
+        schedule,
         rewards,
         weights,
         judging,
@@ -104,6 +109,17 @@ def load_voice(profile: Profile, device: torch.device, notices: list[str]) -> Vo
         notices.append(f"{wanted} is not there: {spec.fallback} voice stands in")
         wanted = spec.fallback
     return checkpoint.load(wanted, device)
+
+
+def choose_schedule(profile: Profile, voice: Voice, notices: list[str]) -> ScheduleSpec:
+    """The profile's schedule, or the voice's own; a notice where that has another length."""
+    spec = resolve(profile.schedule, voice)
+    if profile.schedule.kind == "voice" and chain_length(spec) != profile.schedule.timesteps:
+        notices.append(
+            f"{voice.source} has a schedule of kind {spec.kind}: {chain_length(spec)} timesteps "
+            f"instead of {profile.schedule.timesteps}"
+        )
+    return spec
 
 
 def choose_rewards(profile: Profile, notices: list[str]) -> Mapping[str, float]:

@@ -6,23 +6,20 @@ Computes a table's content; knows neither how it is drawn nor where it is writte
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from torch import Tensor
 
-from engine import profile as profiles
 from engine.checkpoint import Voice
 from engine.diffusion.schedule import build
 from engine.evaluation import Evaluation, better, evaluate, interval
 from engine.messages import Column, Interval, Progressing
-from engine.profile import Profile, ScheduleSpec
+from engine.own_schedule import chain_length, schedule_for
+from engine.profile import ScheduleSpec
 from engine.rewards.base import ScoreModel
 from engine.synthesis import utter
-
-FIXED = ("manual8", "betas")
-"""Kinds of schedules whose number of timesteps is not free."""
 
 
 class ComparisonError(ValueError):
@@ -225,19 +222,14 @@ def common_speaker(a: Voice, b: Voice, name: str) -> str:
 
 
 def schedule_of(voice: Voice, timesteps: int | None) -> ScheduleSpec:
-    """The schedule in a voice's card, the default where it has none; ProfileError names it."""
-    told = voice.card.about.get("schedule", {})
-    if not isinstance(told, Mapping):
-        raise ComparisonError(f"the card of {voice.source} has a schedule that is no table")
-    spec = profiles.build(ScheduleSpec, told, voice.source)
-    if timesteps is not None:
-        if spec.kind in FIXED:
-            raise ComparisonError(
-                f"{voice.source} follows a schedule of kind {spec.kind}, whose timesteps are not "
-                "free; leave --steps out"
-            )
-        spec = profiles.build(ScheduleSpec, {**told, "timesteps": timesteps}, voice.source)
-    return profiles.check(Profile(schedule=spec), voice.source).schedule
+    """`schedule_for`, refused where the voice has no chain of so many timesteps."""
+    spec = schedule_for(voice, timesteps)
+    if timesteps not in (None, chain_length(spec)):
+        raise ComparisonError(
+            f"{voice.source} follows a schedule of kind {spec.kind}, whose timesteps are not "
+            "free; leave --steps out"
+        )
+    return spec
 
 
 class Meter:

@@ -67,13 +67,19 @@ class PromptsSpec:
 class ScheduleSpec:
     """The noise schedule of the sampled chain."""
 
-    kind: Literal["respaced", "linear", "manual8", "betas"] = "respaced"
-    """respaced: `timesteps` of the training schedule's 1000; linear: as WaveGrad 2's linspace;
-    manual8: maum-ai's eight; betas: the list below."""
+    kind: Literal["voice", "respaced", "snr", "linear", "manual8", "betas"] = "voice"
+    """voice: what the voice's card says for so many `timesteps`, respaced where it says nothing;
+    respaced: `timesteps` of the training schedule's 1000; snr: equal steps in signal-to-noise;
+    linear: as WaveGrad 2's linspace; manual8: maum-ai's eight; betas: the list below."""
     timesteps: int = 10
-    """T, denoising steps of the sampled chain (respaced, linear)."""
+    """T, denoising steps of the sampled chain (voice, respaced, snr, linear)."""
     power: float = 2.0
     """Spacing of the respaced kind: t_i = 1000 (i / T)^power; above 1 crowds the low noise."""
+    low_db: float = -25.0
+    """Signal-to-noise of the noisiest timestep of the snr kind, speech having an RMS of 0.08; from
+    -44, where training ends, up."""
+    high_db: float = 20.0
+    """That of the cleanest; up to 38, where training begins."""
     betas: tuple[float, ...] = ()
     """beta_0 ... beta_{T-1}, for kind = "betas"."""
     sampler: Literal["ancestral", "ddim"] = "ancestral"
@@ -417,9 +423,42 @@ def algorithm_rules(profile: Profile) -> tuple[tuple[bool, str], ...]:
     )
 
 
+def schedule_rules(spec: ScheduleSpec) -> tuple[tuple[bool, str], ...]:
+    """Refuses chains that cannot be, and keys that a voice's own schedule would leave unread."""
+    default = ScheduleSpec()
+    idle = [
+        f"schedule.{key} = {getattr(spec, key)!r}"
+        for key in ("power", "low_db", "high_db", "betas", "sampler", "eta")
+        if spec.kind == "voice" and getattr(spec, key) != getattr(default, key)
+    ]
+    return (
+        (
+            1 <= spec.timesteps <= 1000,
+            f"schedule.timesteps lies between 1 and 1000, not at {spec.timesteps}",
+        ),
+        (spec.power > 0, f"schedule.power is above 0, not {spec.power:g}"),
+        (0 <= spec.eta <= 1, f"schedule.eta lies between 0 and 1, not at {spec.eta:g}"),
+        (
+            -44 <= spec.low_db < spec.high_db <= 38,
+            f"schedule.low_db and high_db rise from -44 at the least to 38 at the most, not from "
+            f"{spec.low_db:g} to {spec.high_db:g}",
+        ),
+        (
+            spec.kind != "betas" or bool(spec.betas),
+            "schedule.kind = 'betas' needs schedule.betas, a list of numbers between 0 and 1",
+        ),
+        (all(0 < b < 1 for b in spec.betas), "every one of schedule.betas lies between 0 and 1"),
+        (
+            not idle,
+            f"{' and '.join(idle)} is not read where the schedule is the voice's own: leave that "
+            "out, or choose a schedule.kind, such as 'respaced'",
+        ),
+    )
+
+
 def check(profile: Profile, where: str) -> Profile:
     """Refuses values that are of the right type but cannot be; returns the profile."""
-    r, t, s = profile.rollout, profile.train, profile.schedule
+    r, t = profile.rollout, profile.train
     rules: tuple[tuple[bool, str], ...] = (
         (r.batch >= 1, f"rollout.batch is at least 1, not {r.batch}"),
         (
@@ -455,17 +494,6 @@ def check(profile: Profile, where: str) -> Profile:
             "train.penalty_source = 'data' noises recorded speech: name it in prompts.corpus",
         ),
         (
-            1 <= s.timesteps <= 1000,
-            f"schedule.timesteps lies between 1 and 1000, not at {s.timesteps}",
-        ),
-        (s.power > 0, f"schedule.power is above 0, not {s.power:g}"),
-        (0 <= s.eta <= 1, f"schedule.eta lies between 0 and 1, not at {s.eta:g}"),
-        (
-            s.kind != "betas" or bool(s.betas),
-            "schedule.kind = 'betas' needs schedule.betas, a list of numbers between 0 and 1",
-        ),
-        (all(0 < b < 1 for b in s.betas), "every one of schedule.betas lies between 0 and 1"),
-        (
             bool(profile.reward.models),
             "reward.models names at least one score, such as { distillmos = 1.0 }",
         ),
@@ -488,7 +516,7 @@ def check(profile: Profile, where: str) -> Profile:
         (profile.prompts.max_seconds > 0, "prompts.max_seconds is above 0"),
         (profile.prompts.most >= 0, f"prompts.most is 0 or more, not {profile.prompts.most}"),
     )
-    for fine, sentence in (*rules, *algorithm_rules(profile)):
+    for fine, sentence in (*rules, *schedule_rules(profile.schedule), *algorithm_rules(profile)):
         if not fine:
             raise ProfileError(f"{where}: {sentence}")
     try:

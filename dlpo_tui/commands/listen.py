@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from dlpo_tui.console import err, one_sentence, tell
-from engine import profile as profiles
 
 
 def listen(
@@ -16,7 +15,10 @@ def listen(
     text: Annotated[str, typer.Option(help="What to say.")] = "",
     out: Annotated[Path | None, typer.Option(help="WAV or FLAC to write.")] = None,
     speaker: Annotated[str, typer.Option(help="Name; the voice's first if left out.")] = "",
-    steps: Annotated[int, typer.Option(help="Denoising timesteps.", min=1, max=1000)] = 10,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Denoising timesteps; the voice's own if left out.", min=1, max=1000),
+    ] = None,
     pace: Annotated[float, typer.Option(help="Above 1 is slower.", min=0.25, max=4.0)] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
 ) -> None:
@@ -29,14 +31,13 @@ def listen(
         from engine import audio
         from engine import checkpoint as voices
         from engine.diffusion.schedule import build
-        from engine.profile import ScheduleSpec
+        from engine.own_schedule import schedule_for
         from engine.synthesis import speak, utter
 
         if out is not None and out.suffix.lower() not in audio.FORMATS:
             raise ValueError(f"{out} must end in {' or '.join(audio.FORMATS)}")
         voice = voices.load(checkpoint)
-        told = {**voice.card.about.get("schedule", {}), "timesteps": steps}
-        schedule = build(profiles.build(ScheduleSpec, told, checkpoint))
+        schedule = build(schedule_for(voice, steps))
         prompts = utter(voice.model, [text], voice.speaker(speaker), pace)
         with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
             task = bar.add_task("speaking", total=schedule.timesteps)

@@ -15,6 +15,9 @@ TRAINING_TIMESTEPS = 1000
 MANUAL_8 = (1e-6, 2e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 9e-1)
 """maum-ai's schedule for 8 timesteps; ends at alpha-bar 0.089."""
 
+SPEECH_RMS = 0.08
+"""Root mean square of the speech that voices are trained on, full scale being 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class NoiseSchedule:
@@ -95,14 +98,32 @@ def respaced(timesteps: int, power: float = 1.0) -> Tensor:
     return (1 - kept / previous).float()
 
 
+def snr_spaced(timesteps: int, low_db: float, high_db: float) -> Tensor:
+    """(T,) betas whose levels lie equally far apart in dB of signal-to-noise; the last is low_db.
+
+    snr = alpha-bar RMS^2 / (1 - alpha-bar), so alpha-bar = snr / (snr + RMS^2): each timestep
+    lets through the same number of dB of quieter speech. Exact to 0.01 dB up to a high_db of 30;
+    above, fp32 does not tell 1 - alpha-bar from the next number as finely.
+    """
+    db = torch.linspace(low_db, high_db, timesteps, dtype=torch.float64).flip(0)
+    if timesteps == 1:
+        db = torch.tensor([low_db], dtype=torch.float64)
+    snr = 10 ** (db / 10)
+    alphas_cumprod = snr / (snr + SPEECH_RMS**2)
+    previous = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
+    return (1 - alphas_cumprod / previous).float()
+
+
 def build(spec: ScheduleSpec) -> NoiseSchedule:
-    """The schedule a profile names."""
+    """The schedule a profile names; of kind "voice", of which no voice is known here, respaced."""
     if spec.kind == "manual8":
         betas = torch.tensor(MANUAL_8)
     elif spec.kind == "betas":
         betas = torch.tensor(spec.betas)
     elif spec.kind == "linear":
         betas = linear(spec.timesteps)
+    elif spec.kind == "snr":
+        betas = snr_spaced(spec.timesteps, spec.low_db, spec.high_db)
     else:
         betas = respaced(spec.timesteps, spec.power)
     return from_betas(betas, None if spec.sampler == "ancestral" else spec.eta)

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine import checkpoint
 from engine import profile as profiles
 from engine.assembly import Parts, assemble, choose_judges, choose_rewards, drawn, prompt_texts
-from engine.checkpoint import CheckpointError
-from engine.profile import Profile, ProfileError
+from engine.checkpoint import Card, CheckpointError
+from engine.profile import Profile, ProfileError, ScheduleSpec
 from engine.rewards import registry
-from tests.voices import SPOKEN, write_corpus, write_profile, write_voice
+from tests.voices import SPOKEN, tiny_model, write_corpus, write_profile, write_voice
 
 CPU = torch.device("cpu")
 Load = Callable[..., Profile]
@@ -273,3 +274,31 @@ def test_at_most_so_many_sentences_are_used_and_the_seed_chooses_them() -> None:
     assert drawn(texts, some) == chosen
     assert drawn(texts, replace(some, seed=1)) != chosen
     assert drawn(texts, replace(some, prompts=replace(some.prompts, most=0))) == list(texts)
+
+
+# --- the noise schedule ---------------------------------------------------------
+
+
+def save_with(place: Path, name: str, **about: object) -> str:
+    model = tiny_model()
+    checkpoint.save(place / name, model, Card(model.config, ("anna",), dict(about)))
+    return f"voice.checkpoint={place / name}"
+
+
+def test_a_session_takes_the_voices_own_schedule(parts, place: Path) -> None:
+    own = {"kind": "snr", "timesteps": 3, "low_db": -30.0}
+    voice = save_with(place, "searched.safetensors", schedules={"3": own})
+    found = parts(voice)
+    assert found.schedule == ScheduleSpec("snr", 3, low_db=-30.0)
+    assert found.notices == ()
+    assert parts(voice, "schedule.timesteps=4").schedule == ScheduleSpec("respaced", 4)
+
+
+def test_a_profile_that_names_a_kind_has_its_own_way(parts, place: Path) -> None:
+    voice = save_with(place, "fixed.safetensors", schedule={"kind": "manual8"})
+    named = parts(voice, "schedule.kind=respaced", "schedule.power=1.5")
+    assert named.schedule == ScheduleSpec("respaced", 3, power=1.5)
+    left = parts(voice)
+    assert left.schedule == ScheduleSpec("manual8")
+    (notice,) = left.notices
+    assert notice.endswith("has a schedule of kind manual8: 8 timesteps instead of 3")

@@ -127,7 +127,7 @@ def test_the_speaker_is_the_first_that_both_have() -> None:
 
 def test_a_voice_follows_its_cards_schedule_unless_told_otherwise() -> None:
     own = {"kind": "linear", "timesteps": 6}
-    assert schedule_of(voice(), None) == ScheduleSpec()
+    assert schedule_of(voice(), None) == ScheduleSpec("respaced")
     assert schedule_of(voice(schedule=own), None) == ScheduleSpec("linear", 6)
     assert schedule_of(voice(schedule=own), 3) == ScheduleSpec("linear", 3)
 

@@ -27,6 +27,9 @@ every_kind = pytest.mark.parametrize(
         ScheduleSpec(power=2.0),
         ScheduleSpec("linear", 10),
         ScheduleSpec("linear", 1000),
+        ScheduleSpec("snr"),
+        ScheduleSpec("snr", 1),
+        ScheduleSpec("snr", 6, low_db=-44.0, high_db=38.0, sampler="ddim", eta=0.5),
         ScheduleSpec("manual8"),
         ScheduleSpec("betas", betas=(0.1, 0.5, 0.9)),
         ScheduleSpec(sampler="ddim", eta=0.5),
@@ -103,6 +106,41 @@ def test_respacing_to_all_timesteps_is_the_training_schedule() -> None:
 def test_a_higher_power_crowds_the_low_noise() -> None:
     even, crowded = (s.from_betas(s.respaced(10, p)).alphas_cumprod for p in (1.0, 2.0))
     assert bool((crowded[:-1] > even[:-1]).all())
+
+
+def decibels(schedule: s.NoiseSchedule) -> Tensor:
+    """(T,) signal-to-noise of speech of RMS 0.08 at each timestep."""
+    a = schedule.alphas_cumprod.double()
+    return 10 * (a * 0.08**2 / (1 - a)).log10()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 100), st.floats(-44.0, -10.0), st.floats(0.0, 30.0))
+def test_an_snr_chain_falls_by_equal_decibels_from_high_to_low(
+    timesteps: int, low: float, high: float
+) -> None:
+    chain = s.from_betas(s.snr_spaced(timesteps, low, high))
+    found, each = decibels(chain), (high - low) / (timesteps - 1)
+    assert float(found[0]) == pytest.approx(high, abs=0.02)
+    assert float(found[-1]) == pytest.approx(low, abs=0.02)
+    torch.testing.assert_close(-found.diff(), torch.full_like(found[1:], each), rtol=0, atol=0.02)
+    assert bool((chain.alphas_cumprod.diff() < 0).all())
+
+
+def test_the_noisiest_level_is_the_only_one_of_a_single_timestep() -> None:
+    chain = s.from_betas(s.snr_spaced(1, -25.0, 20.0))
+    assert decibels(chain).tolist() == pytest.approx([-25.0], abs=0.01)
+
+
+def test_training_ends_and_begins_where_the_decibels_of_a_profile_end() -> None:
+    found = decibels(s.from_betas(s.linear(1000).double()))
+    assert float(found[0]) == pytest.approx(38, abs=0.1)
+    assert float(found[-1]) == pytest.approx(-44, abs=0.5)
+
+
+def test_an_snr_chain_can_be_trained() -> None:
+    assert s.trainable(s.build(ScheduleSpec("snr")), 1e-3, 4) == (9, 8, 7, 6)
+    assert s.trainable(s.build(ScheduleSpec("snr", sampler="ddim", eta=0.5)), 1e-3, 3) == (9, 8, 7)
 
 
 @settings(deadline=None, max_examples=50)
@@ -212,6 +250,9 @@ def test_nothing_to_train_is_refused_in_one_sentence(spec: ScheduleSpec) -> None
 
 def test_a_profile_names_its_schedule() -> None:
     assert torch.equal(s.build(ScheduleSpec(timesteps=7, power=1.5)).betas, s.respaced(7, 1.5))
+    assert torch.equal(s.build(ScheduleSpec("respaced", 7)).betas, s.respaced(7, 2.0))
+    snr = ScheduleSpec("snr", 7, low_db=-30.0, high_db=15.0)
+    assert torch.equal(s.build(snr).betas, s.snr_spaced(7, -30.0, 15.0))
     assert torch.equal(s.build(ScheduleSpec("linear", 12)).betas, s.linear(12))
     assert torch.equal(s.build(ScheduleSpec("manual8")).betas, torch.tensor(s.MANUAL_8))
     own = (0.1, 0.9)
