@@ -38,9 +38,16 @@ class SessionLike(Protocol):
 class Bridge:
     """Runs a session in a daemon thread; folds its events into `now`."""
 
-    def __init__(self, open_session: Callable[[Callable[[Event], None]], SessionLike]) -> None:
-        """`open_session(emit)` may be slow (it loads models) and may raise."""
-        self.now = Snapshot()
+    def __init__(
+        self,
+        open_session: Callable[[Callable[[Event], None]], SessionLike],
+        before: Snapshot | None = None,
+    ) -> None:
+        """`open_session(emit)` may be slow (it loads models) and may raise.
+
+        `before` is what has happened already, in a session that goes on.
+        """
+        self.now = before or Snapshot()
         self.refusals: list[CommandRefused] = []
         """Those drained so far; a screen shows the sentence where the command was given."""
         self._open_session = open_session

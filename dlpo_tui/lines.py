@@ -10,9 +10,12 @@ from engine import messages as m
 class Lines:
     """Folds events and prints one line for each that a reader of a log would miss."""
 
-    def __init__(self, console: Console, quiet: bool = False) -> None:
+    def __init__(
+        self, console: Console, quiet: bool = False, before: m.Snapshot | None = None
+    ) -> None:
+        """`before`: what has happened already, in a session that goes on."""
         self.console, self.quiet = console, quiet
-        self.now = m.Snapshot()
+        self.now = before or m.Snapshot()
 
     def show(self, event: m.Event) -> None:
         before = self.now.log

@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="a reinforcement learning session")
-    run.add_argument("profile", type=Path)
+    run.add_argument("profile", type=Path, nargs="?")
+    run.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run's folder")
     run.set_defaults(command=session)
     train = commands.add_parser("pretrain", help="supervised training of a base voice")
     train.add_argument("corpora", type=Path, nargs="+", help="prepared corpora")
@@ -49,12 +50,20 @@ def say(data: dict[str, object]) -> None:
 
 def session(options: argparse.Namespace) -> int:
     from engine import journal
+    from engine.resume import reopen
     from engine.session import Session
 
-    settings = profiles.load(options.profile, options.changes)
-    # JSON, not TOML: what writes TOML need not be installed here.
-    text = json.dumps(journal.plain(settings), indent=1)
-    folder = journal.create(settings, text, datetime.now(), "profile.json")
+    if (options.profile is None) == (options.resume is None):
+        raise ValueError("name a profile, or a run to go on with: --resume RUN")
+    before = None
+    if options.resume is not None:
+        settings, before = reopen(options.resume, options.changes)
+        folder = options.resume
+    else:
+        settings = profiles.load(options.profile, options.changes)
+        # JSON, not TOML: what writes TOML need not be installed here.
+        text = json.dumps(journal.plain(settings), indent=1)
+        folder = journal.create(settings, text, datetime.now(), "profile.json")
     reasons: list[str] = []
 
     def hear(event: m.Event) -> None:
@@ -62,7 +71,7 @@ def session(options: argparse.Namespace) -> int:
         if isinstance(event, m.SessionEnded):
             reasons.append(event.reason)
 
-    Session(settings, folder, hear).run()
+    Session(settings, folder, hear, before).run()
     return int(reasons == ["failed"])
 
 

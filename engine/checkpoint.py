@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -115,13 +117,25 @@ def fitted(source: Path, config: ModelConfig, tensors: dict[str, Tensor]) -> Wav
 
 def read(path: Path) -> tuple[Card, dict[str, Tensor]]:
     """The card and the tensors as they lie in the file; errors as in `load`."""
+    with opened(path) as file:
+        card = describe(path, file.metadata() or {})
+        return card, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def read_card(path: Path) -> Card:
+    """The card alone; errors as in `load`."""
+    with opened(path) as file:
+        return describe(path, file.metadata() or {})
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """The safetensors file, or a CheckpointError that says what the path holds instead."""
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}{nearest(path)}")
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            card = describe(path, metadata)
-            return card, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            yield file
     except (SafetensorError, OSError) as error:
         with path.open("rb") as raw:
             start = raw.read(2)
@@ -157,6 +171,12 @@ def describe(path: Path, metadata: dict[str, str]) -> Card:
     if len(names) != config.speakers:
         raise CheckpointError(f"{path} names {len(names)} speakers and holds {config.speakers}")
     return Card(config, names, about)
+
+
+def origin(card: Card) -> str:
+    """Run and update of a snapshot that a session saved, such as "quickstart-... 10"; or ""."""
+    run, update = card.about.get("run"), card.about.get("update")
+    return "" if run is None else f"{run}, update {update}"
 
 
 def nearest(path: Path) -> str:

@@ -74,15 +74,16 @@ def interval(values: Tensor) -> Interval | None:
     return Interval(mean, mean - half, mean + half, count)
 
 
-def fooled(start: Evaluation, now: Evaluation, rewards: set[str]) -> str:
+def fooled(start: Tensor, now: Evaluation, rewards: set[str]) -> str:
     """A sentence where a reward has risen while a judge got worse; empty where not.
 
-    Both by the paired difference to the session's start over the same prompts and noise, and
+    `start` holds the scores (prompts, R) at the session's start, in the same columns. Both by
+    the paired difference to it over the same prompts and noise, and
     both with a 95 % interval that excludes 0.
     """
     risen, fallen = [], []
     for at, column in enumerate(now.scores.columns):
-        gain = interval(better(column) * (now.scores.values - start.scores.values)[:, at])
+        gain = interval(better(column) * (now.scores.values - start)[:, at])
         if gain is None or gain.count < 2 or column.higher_is_better is None:
             continue
         if column.name in rewards and gain.low > 0:

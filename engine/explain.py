@@ -21,7 +21,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from engine.messages import KNOB_RANGES, Knobs
 from engine.profile import PretrainProfile, Profile, ProfileError
 
-FOLDERS = (Path("profiles"), Path(__file__).parents[1] / "profiles")
+PROFILES = Path(__file__).parents[1] / "profiles"
+FOLDERS = (Path("profiles"), Path("profiles/paper"), PROFILES, PROFILES / "paper")
 """Where profiles lie: beside the user, then beside the source."""
 
 TAKES = {str: "text", int: "whole number", float: "number", bool: "true or false"}

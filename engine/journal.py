@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from engine import messages as m
+from engine import profile as profiles
 from engine.profile import Profile
 
 FORMAT_VERSION = 1
-LASTING = m.UpdateFinished | m.CheckpointSaved | m.SessionEnded | m.KnobsChanged
+LASTING = m.UpdateFinished | m.CheckpointSaved | m.SessionEnded | m.SessionResumed | m.KnobsChanged
 """Events on whose account the journal is fsynced."""
 
 
@@ -57,12 +59,33 @@ def plain(profile: Profile) -> dict[str, Any]:
     return table
 
 
+def profile_of(folder: Path, changes: Sequence[str] = ()) -> Profile:
+    """The resolved profile in a run's folder; ProfileError or JournalError, one sentence."""
+    for name in ("profile.toml", "profile.json"):
+        if (folder / name).is_file():
+            return profiles.load(folder / name, changes)
+    if not folder.is_dir():
+        raise JournalError(f"there is no run {folder}; a run is a folder, such as runs/NAME-DATE")
+    raise JournalError(f"{folder} holds no profile.toml: it is not the folder of a run")
+
+
 class Journal:
-    """Appends events; fsynced where an update, a checkpoint or the session ends."""
+    """Appends events; fsynced where an update, a checkpoint or the session ends.
+
+    Errors: JournalError where another process writes this run's journal.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = (folder / "events.jsonl").open("a", encoding="utf-8")
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.file.close()
+            raise JournalError(
+                f"{folder} is at work in another process; wait for its end, or stop it there"
+            ) from None
+        drop_torn_line(folder / "events.jsonl")
 
     def write(self, event: m.Event) -> None:
         row = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **m.to_json(event)}
@@ -75,6 +98,14 @@ class Journal:
 
     def close(self) -> None:
         self.file.close()
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cuts off what a killed process left of its last line, so that the next one is whole."""
+    with path.open("rb+") as file:
+        text = file.read()
+        if text and not text.endswith(b"\n"):
+            file.truncate(text.rfind(b"\n") + 1)
 
 
 def events(folder: Path) -> Iterator[m.Event]:

@@ -33,9 +33,10 @@ class Knobs:
     """Everything a person may turn while a session runs; applied between updates."""
 
     alpha: float = 1.0
-    """Weight of the reward's advantage. Unitless."""
+    """Weight of the reward's advantage; in rwr the inverse temperature. Unitless."""
     beta: float = 1.0
-    """Weight of the penalty (the model's own training loss). Unitless."""
+    """Weight of the penalty: the model's own training loss l (dlpo, onlydl), or the KL to the
+    starting voice (dpok, klinr). Unitless."""
     learning_rate: float = 1e-5
     """Step size of the optimiser (AdamW)."""
     clip_range: float = 0.1
@@ -187,6 +188,18 @@ class SessionStarted:
     """Timesteps that may be trained: {t : sigma_t >= sigma_min} within the window."""
     sample_rate: int
     """Hz"""
+    parent: str = ""
+    """The snapshot of another run that this one branched off; empty: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResumed:
+    """The session goes on after `update`; what came later was lost and comes again."""
+
+    update: int
+    updates: int
+    """How many there are to be in all."""
+    knobs: Knobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +290,7 @@ class SessionEnded:
 
 Event: TypeAlias = (
     SessionStarted
+    | SessionResumed
     | PhaseEntered
     | PhaseProgressed
     | ClipsScored
@@ -389,16 +403,21 @@ def advance(now: Snapshot, event: Event) -> Snapshot:  # noqa: C901 (one arm an 
                 0,
                 f"{event.algorithm} on {event.device}, {event.precision}; voice: {event.voice}",
             )
+        case SessionResumed():
+            return logged(rewound(now, event), event.update, "resumed")
         case PhaseEntered(_, phase):
             return replace(now, phase=phase, progress=(0, 0), paused=phase == "paused")
         case PhaseProgressed(_, phase, done, total):
             return replace(now, phase=phase, progress=(done, total))
         case ClipsScored(_, clips):
-            return replace(now, clips=(*now.clips, *clips)[-KEPT_CLIPS:])
+            again = {(c.kind, c.update, c.index) for c in clips}
+            old = (c for c in now.clips if (c.kind, c.update, c.index) not in again)
+            return replace(now, clips=(*old, *clips)[-KEPT_CLIPS:])
         case UpdateFinished(update, stats):
             return replace(now, update=update, history=(*now.history, (update, stats)))
         case EvaluationFinished(update, scores):
-            return replace(now, evaluations=(*now.evaluations, (update, scores)))
+            old_scores = (e for e in now.evaluations if e[0] != update)
+            return replace(now, evaluations=(*old_scores, (update, scores)))
         case KnobsChanged(update, who, old, new, knobs):
             told = ", ".join(f"{k} {old[k]:g} → {v:g}" for k, v in new.items())
             now = replace(now, knobs=knobs, marks=(*now.marks, Mark(update, "knob", told)))
@@ -417,6 +436,25 @@ def advance(now: Snapshot, event: Event) -> Snapshot:  # noqa: C901 (one arm an 
         case SessionEnded(update, reason, error):
             now = replace(now, phase="ended", paused=False, progress=(0, 0), ended=event)
             return logged(now, update, error or reason, "error" if error else "info")
+
+
+def rewound(now: Snapshot, event: SessionResumed) -> Snapshot:
+    """The snapshot as it was after `event.update`, without what was lost since."""
+    kept = event.update
+    return replace(
+        now,
+        started=now.started and replace(now.started, updates=event.updates),
+        update=kept,
+        phase="loading",
+        progress=(0, 0),
+        paused=False,
+        knobs=event.knobs,
+        history=tuple(h for h in now.history if h[0] <= kept),
+        evaluations=tuple(e for e in now.evaluations if e[0] <= kept),
+        clips=tuple(c for c in now.clips if c.update <= kept),
+        marks=tuple(mark for mark in now.marks if mark.update <= kept),
+        ended=None,
+    )
 
 
 def logged(

@@ -6,39 +6,30 @@ import copy
 import logging
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Literal
 
 import torch
+from torch import Tensor
 
-from engine import checkpoint, clips
+from engine import checkpoint, clips, resume
 from engine import messages as m
 from engine.assembly import Parts, assemble
 from engine.checkpoint import with_about
-from engine.device import choose_device, choose_dtype, generator, set_threads
+from engine.device import choose_device, generator, set_threads
 from engine.diffusion.sampler import RolloutNoise, choose_kept, rollout
-from engine.diffusion.schedule import build, trainable
-from engine.evaluation import Evaluation, evaluate, fooled, interval
-from engine.journal import Journal
-from engine.profile import Profile, ProfileError
+from engine.evaluation import evaluate, fooled, interval
+from engine.inbox import Inbox
+from engine.journal import Journal, events
+from engine.learner import Learner, identity
+from engine.profile import Profile
 from engine.recorded import windows
 from engine.rewards.base import Scores, reward, score_clips
-from engine.rl.advantages import PromptStatistics, advantages
-from engine.rl.algorithms import ALGORITHMS
-from engine.rl.update import (
-    Policies,
-    Problem,
-    Settings,
-    Speech,
-    optimise,
-    own_clips,
-    ratio_error,
-)
+from engine.rl.advantages import advantages
+from engine.rl.update import Problem, Speech, optimise, own_clips, ratio_error
 from engine.synthesis import Utterance, stack
 from engine.types import RewardBatch, Trajectory
 
@@ -59,17 +50,22 @@ class Stopped(Exception):
 class Session:
     """Trains one policy. Nothing outside the thread that calls `run` touches a tensor."""
 
-    def __init__(self, profile: Profile, folder: Path, emit: Callable[[m.Event], None]) -> None:
-        self.profile, self.folder = profile, folder
+    def __init__(
+        self,
+        profile: Profile,
+        folder: Path,
+        emit: Callable[[m.Event], None],
+        before: m.Snapshot | None = None,
+    ) -> None:
+        """A new session, or one that goes on: `before` is the fold of its journal so far."""
+        self.profile, self.folder, self.before = profile, folder, before
         self.journal, self.listener = Journal(folder), emit
-        self.commands: SimpleQueue[m.Command] = SimpleQueue()
-        self.waiting: deque[m.Command] = deque()
+        self.inbox = Inbox()
+        self.commands = self.inbox.queue
         self.knobs, self.update = profile.knobs, 0
-        self.paused = self.stopping = self.single = False
-        self.keeping = True
         self.saved_at = self.skipped = 0
         self.seconds: dict[str, float] = {}
-        self.first: Evaluation | None = None
+        self.first: Tensor | None = None
         self.latest: dict[str, m.Interval | None] = {}
 
     # --- from start to end
@@ -90,12 +86,16 @@ class Session:
         """Every update, or as many as come before a Stop."""
         try:
             self.open()
-            self.check_ratio()
-            self.look()
+            if self.before is None:
+                self.begin()
+            else:
+                self.go_on(self.before)
             while self.obey() and self.update < self.profile.train.updates:
-                skipped = self.one_update()
-                self.after_update(skipped)
-            if self.stopping:
+                self.count_skips(self.one_update())
+                self.keep()
+                self.after_update()
+                self.inbox.update_done()
+            if self.inbox.stopping:
                 raise Stopped
             self.look()
             self.save()
@@ -106,84 +106,95 @@ class Session:
 
     def leave(self) -> None:
         """Ends after a Stop: what was asked to be saved is saved, under its name."""
-        asked = [c for c in self.waiting if isinstance(c, m.SaveCheckpoint)]
+        asked = self.inbox.asked_to_save()
         if asked:
-            self.save(asked[-1].label or "snapshot")
-        elif self.keeping:
+            self.save(asked)
+        elif self.inbox.keeping:
             self.save()
         self.end("stopped")
 
     def open(self) -> None:
-        """Loads what the profile names and says what it will train."""
+        """Loads what the profile names; on going on, the voice that the session began with."""
         profile = self.profile
         self.enter("loading")
-        if profile.train.algorithm not in ALGORITHMS:
-            known = ", ".join(ALGORITHMS)
-            raise ProfileError(f"train.algorithm is one of {known}, not {profile.train.algorithm}")
         set_threads(profile.device)
         self.device = choose_device(profile.device)
-        dtype = choose_dtype(profile.device, self.device)
-        self.schedule = build(profile.schedule).to(self.device)
-        rollouts = profile.rollout
-        self.allowed = trainable(self.schedule, rollouts.sigma_min, rollouts.window)
-        self.parts: Parts = assemble(profile, self.device)
+        wanted = profile
+        if self.before is not None:
+            began_with = replace(profile.voice, checkpoint=str(resume.start_path(self.folder)))
+            wanted = replace(profile, voice=began_with)
+        self.parts: Parts = assemble(wanted, self.device)
         self.voice = self.parts.voice
         self.rate = self.voice.card.config.sample_rate
-        policy = self.voice.model.decoder
-        self.voice.model.requires_grad_(False)
-        policy.requires_grad_(True)
-        policy.compute_dtype = dtype
-        train = profile.train
-        algorithm = ALGORITHMS[train.algorithm]
-        reference = (
-            copy.deepcopy(policy).requires_grad_(False) if "kl" in algorithm.needs else policy
-        )
-        self.policies = Policies(policy, reference)
-        self.settings = Settings(
-            algorithm, train.ratio, train.penalty, train.penalty_norm, train.inner_epochs,
-            train.microbatch,
-        )  # fmt: skip
-        self.optimizer = torch.optim.AdamW(
-            policy.parameters(), lr=self.knobs.learning_rate, weight_decay=0.0
-        )
-        self.statistics = PromptStatistics()
-        self.batch = rollouts.batch
-        if rollouts.cpu_batch and self.device.type == "cpu":
-            self.batch = rollouts.cpu_batch
+        self.learner = Learner.create(profile, self.parts, self.device)
+        self.identity = identity(profile, self.parts)
+
+    def begin(self) -> None:
+        """Says what will be trained, checks it, and looks at the voice as it is."""
+        profile, learner = self.profile, self.learner
         scored = [c for model in self.parts.rewards for c in model.columns]
         judged = [c for model in self.parts.judges for c in model.columns]
         self.emit(
             m.SessionStarted(
-                run=self.folder.name, folder=str(self.folder), algorithm=algorithm.name,
-                updates=train.updates, knobs=self.knobs, rewards=tuple(scored),
+                run=self.folder.name, folder=str(self.folder), algorithm=profile.train.algorithm,
+                updates=profile.train.updates, knobs=self.knobs, rewards=tuple(scored),
                 judges=tuple(judged), voice=self.voice.source, device=str(self.device),
-                precision="bf16" if dtype else "fp32", timesteps=self.schedule.timesteps,
-                kept=self.allowed, sample_rate=self.rate,
+                precision="bf16" if learner.policies.current.compute_dtype else "fp32",
+                timesteps=learner.schedule.timesteps, kept=learner.allowed, sample_rate=self.rate,
+                parent=checkpoint.origin(self.voice.card),
             )
         )  # fmt: skip
         for notice in self.parts.notices:
             self.notice(notice, "warning")
-        if self.batch != rollouts.batch:
-            self.notice(
-                f"no GPU: {self.batch} rollouts an update instead of {rollouts.batch}", "warning"
-            )
+        if learner.batch != profile.rollout.batch:
+            told = f"{learner.batch} rollouts an update instead of {profile.rollout.batch}"
+            self.notice(f"no GPU: {told}", "warning")
+        self.check_ratio()
+        self.look()
+        checkpoint.save(resume.start_path(self.folder), self.voice.model, self.voice.card)
+        self.keep()
+
+    def go_on(self, before: m.Snapshot) -> None:
+        """Takes up the newest state: what the next update reads is what it would have read."""
+        state = resume.newest(self.folder)
+        resume.check_identity(self.folder, state.identity, self.identity)
+        self.learner.restore(state)
+        self.update, self.skipped = state.update, state.skipped
+        self.first = state.first
+        turned = [e for e in events(self.folder) if isinstance(e, m.KnobsChanged)]
+        for change in turned:
+            if change.update <= self.update:
+                self.knobs = change.knobs
+        self.learner.turn(self.knobs)
+        updates = self.profile.train.updates
+        event = m.SessionResumed(self.update, updates, self.knobs)
+        self.emit(event)
+        kept = m.advance(before, event)
+        if kept.started is not None:
+            self.voice = replace(self.voice, source=kept.started.voice)
+        saved = [mark.update for mark in kept.marks if mark.kind == "checkpoint"]
+        self.saved_at = max(saved, default=0)
+        looked = dict(kept.evaluations)
+        self.latest = looked[max(looked)] if looked else {}
+        if self.update:
+            self.after_update(looked=self.update in looked)
 
     # --- one update
 
     def one_update(self) -> int:
         """Rollout, score, optimise: the whole algorithm on one screen."""
-        spec, train = self.profile.rollout, self.profile.train
+        spec, train, learner = self.profile.rollout, self.profile.train, self.learner
         self.seconds = {}
 
         prompts = self.draw(self.update)  # B utterances
         conditioning, frames = stack(prompts)  # (B, C, M), frozen encoder in eval mode
-        kept = choose_kept(self.allowed, spec.kept, self.profile.seed, self.update)  # (K,)
+        kept = choose_kept(self.learner.allowed, spec.kept, self.profile.seed, self.update)  # (K,)
         noise = RolloutNoise(
             self.profile.seed, self.update, frames, kept, spec.group, spec.shared, spec.antithetic
         )
         with self.phase("rollout") as between:
             traj = rollout(
-                self.policies.current, self.schedule, conditioning, noise,
+                learner.policies.current, learner.schedule, conditioning, noise,
                 microbatch=spec.microbatch, between=between,
             )  # fmt: skip  # x_t, x_prev, mean (K, B, S); waveform (B, S): fp32
 
@@ -195,7 +206,7 @@ class Session:
             total = rewards.total.to(self.device)
             valid = rewards.valid.to(self.device)
             advantage = advantages(
-                train.advantage, total, valid, texts, spec.group, self.statistics
+                self.profile.advantage, total, valid, texts, spec.group, learner.statistics
             )  # (B,)
             written = self.update % train.samples_every == 0
             rows = clips.rollouts(
@@ -206,11 +217,11 @@ class Session:
 
         with self.phase("optimise") as between, self.undivided():
             problem = Problem(
-                self.schedule, traj, frames, advantage, valid, self.speech(traj, prompts, frames),
-                (self.profile.seed, self.update),
+                learner.schedule, traj, frames, advantage, valid,
+                self.speech(traj, prompts, frames), (self.profile.seed, self.update),
             )  # fmt: skip
             done = optimise(
-                self.policies, self.optimizer, problem, self.settings, self.knobs, between
+                learner.policies, learner.optimizer, problem, learner.settings, self.knobs, between
             )
 
         self.update += 1
@@ -224,8 +235,8 @@ class Session:
     @contextmanager
     def undivided(self) -> Iterator[None]:
         """An update that breaks off between its optimizer steps leaves the weights as before it."""
-        policy = self.policies.current
-        before = copy.deepcopy(policy.state_dict()) if self.settings.inner_epochs > 1 else None
+        policy, steps = self.learner.policies.current, self.learner.settings.inner_epochs
+        before = copy.deepcopy(policy.state_dict()) if steps > 1 else None
         try:
             yield
         except Exception:
@@ -236,7 +247,7 @@ class Session:
     def draw(self, update: int) -> list[Utterance]:
         """B / group prompts of this update, each `group` times, by identity."""
         pool, group = self.parts.prompts, self.profile.rollout.group
-        count = self.batch // group
+        count = self.learner.batch // group
         drawn = []
         for place in range(update * count, (update + 1) * count):
             epoch, at = divmod(place, len(pool))  # every prompt once, then all again in new order
@@ -270,22 +281,32 @@ class Session:
                 f"{self.profile.reward.max_failed:.0%}: {rewards.failures[0]}"
             )
 
-    def after_update(self, skipped: int) -> None:
-        """What follows an update: too many skips, a look, a checkpoint, a single update's pause."""
-        done = self.update
+    def count_skips(self, skipped: int) -> None:
+        """Too many updates in a row that changed nothing end the session."""
         self.skipped = self.skipped + 1 if skipped else 0
         if self.skipped >= MAX_SKIPPED:
             raise SessionError(
                 f"{MAX_SKIPPED} updates in a row had a loss or gradient that is not finite; the "
                 "weights are those before them. Lower the learning rate"
             )
-        if done < self.profile.train.updates:
-            if self.profile.evaluation.every and done % self.profile.evaluation.every == 0:
-                self.look()
-            if done % self.profile.train.save_every == 0:
-                self.save()
-        if self.single:
-            self.single, self.paused = False, True
+
+    def after_update(self, looked: bool = False) -> None:
+        """What is due after an update: a look (unless it has been had), a checkpoint."""
+        done, every = self.update, self.profile.evaluation.every
+        if done >= self.profile.train.updates:
+            return
+        if every and done % every == 0 and not looked:
+            self.look()
+        if done % self.profile.train.save_every == 0:
+            self.save()
+
+    def keep(self) -> None:
+        """The state that the session can go on from, every `resume_every` updates."""
+        if self.update % self.profile.train.resume_every == 0:
+            resume.write(
+                self.folder,
+                self.learner.state(self.update, self.skipped, self.first, self.identity),
+            )
 
     # --- checks, evaluation, checkpoints
 
@@ -293,14 +314,16 @@ class Session:
         """The ratio must be 1 before the first update: rollout and replay are one function."""
         prompts = sorted(self.parts.prompts, key=lambda u: u.frames)[:2]
         conditioning, frames = stack(prompts)
-        noise = RolloutNoise(self.profile.seed, -1, frames, self.allowed[:1])
-        traj = rollout(self.policies.current, self.schedule, conditioning, noise, microbatch=2)
+        learner = self.learner
+        noise = RolloutNoise(self.profile.seed, -1, frames, learner.allowed[:1])
+        policy, schedule = learner.policies.current, learner.schedule
+        traj = rollout(policy, schedule, conditioning, noise, microbatch=2)
         flat = torch.zeros(len(prompts), device=self.device)
         problem = Problem(
-            self.schedule, traj, frames, flat, flat == 0, own_clips(traj, frames),
+            schedule, traj, frames, flat, flat == 0, own_clips(traj, frames),
             (self.profile.seed, -1),
         )  # fmt: skip
-        worst = ratio_error(self.policies, problem, self.settings)
+        worst = ratio_error(learner.policies, problem, learner.settings)
         if not worst <= self.knobs.clip_range / 10:
             raise SessionError(
                 f"the probability ratio is not 1 before the first update: |log ratio| reaches "
@@ -316,7 +339,7 @@ class Session:
         began = time.perf_counter()
         with self.phase("evaluate") as between:
             now = evaluate(
-                self.voice, self.schedule, self.parts.held_out,
+                self.voice, self.learner.schedule, self.parts.held_out,
                 (*self.parts.rewards, *self.parts.judges), self.profile.evaluation.seed,
                 self.profile.rollout.microbatch, between,
             )  # fmt: skip
@@ -330,7 +353,7 @@ class Session:
         self.emit(m.EvaluationFinished(self.update, self.latest, took))
         for failure in now.scores.failures[:3]:
             self.notice(failure, "warning")
-        self.first = self.first or now
+        self.first = now.scores.values if self.first is None else self.first
         if alarm := fooled(self.first, now, set(self.parts.weights)):
             self.emit(m.AlarmRaised(self.update, alarm))
 
@@ -345,12 +368,13 @@ class Session:
             self.voice.card,
             made="reinforcement learning",
             parent=self.voice.source,
+            branched_from=checkpoint.origin(self.voice.card),
             run=self.folder.name,
-            algorithm=self.settings.algorithm.name,
+            algorithm=self.profile.train.algorithm,
             update=self.update,
             knobs=asdict(self.knobs),
             scores={name: asdict(s) if s else None for name, s in self.latest.items()},
-            schedule=asdict(self.profile.schedule),
+            schedule=asdict(self.parts.schedule),
             profile=self.profile.hash(),
         )
         checkpoint.save(self.folder / path, self.voice.model, card)
@@ -368,34 +392,17 @@ class Session:
 
     def obey(self) -> bool:
         """Applies waiting commands between updates; blocks while paused; False to stop."""
-        self.hear()
-        while not self.stopping:
-            while self.waiting:
-                self.apply(self.waiting.popleft())
-            if not self.paused:
+        inbox = self.inbox
+        inbox.hear()
+        while not inbox.stopping:
+            while inbox.waiting:
+                self.apply(inbox.waiting.popleft())
+            if not inbox.paused:
                 return True
             self.enter("paused")
-            self.take(self.commands.get())
-            self.hear()
+            inbox.wait()
+            inbox.hear()
         return False
-
-    def hear(self) -> None:
-        """Takes every command that has come; pause and stop act at once, the rest waits."""
-        while not self.commands.empty():
-            self.take(self.commands.get())
-
-    def take(self, command: m.Command) -> None:
-        match command:
-            case m.Pause():
-                self.paused = True
-            case m.Resume():
-                self.paused = self.single = False
-            case m.SingleUpdate():
-                self.paused, self.single = False, True
-            case m.Stop(save):
-                self.stopping, self.keeping = True, save
-            case _:
-                self.waiting.append(command)
 
     def apply(self, command: m.Command) -> None:
         match command:
@@ -417,19 +424,19 @@ class Session:
             return
         old = {name: getattr(self.knobs, name) for name in new}
         self.knobs = replace(self.knobs, **new)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.knobs.learning_rate
+        self.learner.turn(self.knobs)
         self.emit(m.KnobsChanged(self.update, who, old, new, self.knobs))
 
     def breathe(self, phase: m.Phase, done: int, total: int) -> None:
         """Between two timesteps: progress out, pause and stop in."""
+        inbox = self.inbox
         self.emit(m.PhaseProgressed(self.update, phase, done, total))
-        self.hear()
-        waited = self.paused
-        while self.paused and not self.stopping:
+        inbox.hear()
+        waited = inbox.paused
+        while inbox.paused and not inbox.stopping:
             self.enter("paused")
-            self.take(self.commands.get())
-        if self.stopping:
+            inbox.wait()
+        if inbox.stopping:
             raise Stopped
         if waited:
             self.enter(phase)

@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,42 +23,105 @@ if TYPE_CHECKING:
 
 
 def run(
-    profile: Annotated[Path, typer.Argument(help="TOML, such as profiles/quickstart.toml.")],
+    profile: Annotated[
+        Path | None, typer.Argument(help="TOML, such as profiles/quickstart.toml.")
+    ] = None,
     headless: Annotated[bool, typer.Option(help="Plain lines instead of the screen.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Every event as a line of JSON on stdout (headless).")
     ] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run's folder as if unstopped.")
+    ] = None,
+    branch: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="SNAPSHOT",
+            help="A new run from a checkpoint, with its run's profile unless PROFILE is given.",
+        ),
+    ] = None,
     changes: Changes = [],  # noqa: B006 (typer reads the default, nobody writes it)
 ) -> None:
     """Fine-tune a voice: a session."""
     with one_sentence():
-        settings = profiles.load(profile, changes)
-        folder = open_folder(settings)
+        opening = open_run(profile, resume, branch, changes)
         plain = headless or as_json
         if not plain and not (sys.stdin.isatty() and sys.stderr.isatty()):
             tell("no terminal here: plain lines, as with --headless")
             plain = True
-        code = headless_run(settings, folder, as_json) if plain else screen_run(settings, folder)
+        code = headless_run(opening, as_json) if plain else screen_run(opening)
     raise typer.Exit(code)
 
 
-def open_folder(settings: Profile) -> Path:
-    """The new run's folder, its resolved profile and its log file."""
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a session starts with."""
+
+    settings: Profile
+    folder: Path
+    before: m.Snapshot | None
+    """The fold of the journal so far; None: a new run."""
+
+
+def open_run(
+    profile: Path | None, resume: Path | None, branch: Path | None, changes: list[str]
+) -> Opening:
+    """A new run's folder, or that of the run to go on with; its log file."""
+    if resume is not None:
+        if profile is not None or branch is not None:
+            raise ValueError("--resume goes on with a run as it was: leave out PROFILE and --from")
+        from engine.resume import reopen
+
+        settings, before = reopen(resume, changes)
+        keep_profile(settings, resume)
+        opening = Opening(settings, resume, before)
+    elif branch is not None:
+        from engine import resume as resuming
+
+        opening = new_run(resuming.branch(branch, profile, changes))
+    elif profile is not None:
+        opening = new_run(profiles.load(profile, changes))
+    else:
+        raise ValueError(
+            "name a profile, such as profiles/quickstart.toml, or go on with --resume RUN"
+        )
+    log_to(opening.folder)
+    return opening
+
+
+def new_run(settings: Profile) -> Opening:
+    """The new run's folder with its resolved profile."""
     import tomli_w
 
     from engine import journal
 
     folder = journal.create(settings, tomli_w.dumps(journal.plain(settings)), datetime.now())
+    return Opening(settings, folder, None)
+
+
+def keep_profile(settings: Profile, folder: Path) -> None:
+    """The resolved profile as the run goes on with it."""
+    import tomli_w
+
+    from engine import journal
+    from engine.files import replacing
+
+    with replacing(folder / "profile.toml") as temporary:
+        temporary.write_text(tomli_w.dumps(journal.plain(settings)), encoding="utf-8")
+
+
+def log_to(folder: Path) -> None:
+    """What libraries print goes to the run's session.log."""
     handler = logging.FileHandler(folder / "session.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
-    return folder
 
 
-def screen_run(settings: Profile, folder: Path) -> int:
+def screen_run(opening: Opening) -> int:
     """The session under the screen, in its own thread."""
     from dlpo_tui.app import run_app
     from dlpo_tui.bridge import Bridge, SessionLike
@@ -65,9 +129,10 @@ def screen_run(settings: Profile, folder: Path) -> int:
     def open_session(emit: m.Emit) -> SessionLike:
         from engine.session import Session
 
-        return Session(settings, folder, emit)
+        return Session(opening.settings, folder, emit, opening.before)
 
-    bridge = Bridge(open_session)
+    folder = opening.folder
+    bridge = Bridge(open_session, opening.before)
     code = run_app(bridge, folder)
     if code == Exit.FAILED and not (bridge.now.ended and bridge.now.ended.error):
         tell(f"dlpo-tui: the screen failed; why is in {folder / 'session.log'}")
@@ -75,12 +140,13 @@ def screen_run(settings: Profile, folder: Path) -> int:
     return code
 
 
-def headless_run(settings: Profile, folder: Path, as_json: bool) -> int:
+def headless_run(opening: Opening, as_json: bool) -> int:
     """The session in this thread, its events as lines; an interrupt stops it in good order."""
     from dlpo_tui.lines import Lines
     from engine.session import Session
 
-    lines = Lines(err if as_json else Console(highlight=False, soft_wrap=True), quiet=as_json)
+    console = err if as_json else Console(highlight=False, soft_wrap=True)
+    lines = Lines(console, quiet=as_json, before=opening.before)
     ended: list[m.SessionEnded] = []
 
     def emit(event: m.Event) -> None:
@@ -91,10 +157,10 @@ def headless_run(settings: Profile, folder: Path, as_json: bool) -> int:
         if isinstance(event, m.SessionEnded):
             ended.append(event)
 
-    session = Session(settings, folder, emit)
+    session = Session(opening.settings, opening.folder, emit, opening.before)
     interrupted = stop_on_interrupt(session.commands.put)
     session.run()
-    farewell(lines.now, folder)
+    farewell(lines.now, opening.folder)
     if interrupted:
         return Exit.INTERRUPTED
     return Exit.FAILED if ended and ended[0].reason == "failed" else Exit.DONE
@@ -120,5 +186,7 @@ def farewell(now: m.Snapshot, folder: Path) -> None:
     if now.ended is not None and now.ended.error:
         tell(f"dlpo-tui: the session failed: {now.ended.error}")
     tell(f"run    {folder}")
+    if now.ended is not None and now.ended.reason != "finished" and now.update:
+        tell(f"go on  dlpo-tui run --resume {folder}")
     if now.checkpoint:
         tell(f"listen dlpo-tui listen {folder / now.checkpoint} --text '...' --out clip.wav")

@@ -99,7 +99,9 @@ def test_a_headless_session_prints_lines_and_says_what_to_do_next(
     assert f"run    {folder}" in result.stderr
     assert f"listen dlpo-tui listen {folder}/checkpoints/update-000001.safetensors" in result.stderr
     names = {p.name for p in folder.iterdir()}
-    assert names == {"profile.toml", "events.jsonl", "samples", "checkpoints", "session.log"}
+    assert names == {
+        "profile.toml", "events.jsonl", "samples", "checkpoints", "resume", "session.log"
+    }  # fmt: skip
     resolved = profiles.load(folder / "profile.toml")
     assert resolved == profiles.load(profile, [*SHORT[1::2], "runs=here"])
     saved = checkpoint.load(folder / "checkpoints/update-000001.safetensors")

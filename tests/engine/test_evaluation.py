@@ -71,9 +71,7 @@ def judged(mos: list[float], other: list[float], column: Column = WER) -> str:
     level = torch.arange(len(mos), dtype=torch.float32) * 10  # prompts differ far more than that
     start = torch.stack([level, -level], dim=-1)
     now = start + torch.tensor([mos, other]).T
-    columns = (MOS, column)
-    one, two = (Evaluation((), Scores(columns, values, ())) for values in (start, now))
-    return fooled(one, two, {"mos"})
+    return fooled(start, Evaluation((), Scores((MOS, column), now, ())), {"mos"})
 
 
 UP, DOWN, MIXED = [0.3, 0.4, 0.5, 0.4], [-0.3, -0.4, -0.5, -0.4], [0.3, -0.4, 0.5, -0.4]
@@ -115,13 +113,13 @@ def test_two_rewards_do_not_judge_each_other() -> None:
     columns = (MOS, WER)
     start = evaluation(columns, [1.0, 0.1], [2.0, 0.2], [3.0, 0.3])
     now = evaluation(columns, [1.5, 0.6], [2.5, 0.7], [3.5, 0.8])
-    assert fooled(start, now, {"mos"}) != ""
-    assert fooled(start, now, {"mos", "wer"}) == ""
+    assert fooled(start.scores.values, now, {"mos"}) != ""
+    assert fooled(start.scores.values, now, {"mos", "wer"}) == ""
 
 
 def test_the_start_does_not_fool_itself() -> None:
     start = evaluation((MOS, WER), [1.0, 0.1], [2.0, 0.2])
-    assert fooled(start, start, {"mos"}) == ""
+    assert fooled(start.scores.values, start, {"mos"}) == ""
 
 
 # --- evaluating -----------------------------------------------------------------

@@ -36,6 +36,7 @@ from engine.messages import (
     Resume,
     SaveCheckpoint,
     SessionEnded,
+    SessionResumed,
     SessionStarted,
     SetKnobs,
     SingleUpdate,
@@ -99,6 +100,7 @@ TURNED = KnobsChanged(1, "user", {"alpha": 2.0}, {"alpha": 2.5}, Knobs(alpha=2.5
 
 EVENTS: tuple[Event, ...] = (
     STARTED,
+    SessionResumed(1, 9, Knobs(alpha=2.5)),
     PhaseEntered(0, "rollout"),
     PhaseProgressed(0, "rollout", 3, 10),
     ClipsScored(1, (CLIP, FAILED_CLIP)),

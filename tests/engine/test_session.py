@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import audio, checkpoint, journal, session
+from engine import audio, checkpoint, journal, learner, session
 from engine import profile as profiles
 from engine.journal import Journal, replay
 from engine.messages import (
@@ -243,7 +243,7 @@ def test_every_clip_lies_on_the_disk_as_its_row_says(whole: Ran) -> None:
 
 def test_the_folder_holds_the_journal_the_clips_and_the_checkpoints(whole: Ran) -> None:
     names = {p.name for p in whole.folder.iterdir()}
-    assert names == {"events.jsonl", "samples", "checkpoints"}
+    assert names == {"events.jsonl", "samples", "checkpoints", "resume"}
     saved = sorted(p.name for p in (whole.folder / "checkpoints").iterdir())
     assert saved == ["update-000001.safetensors", "update-000002.safetensors"]
 
@@ -358,7 +358,7 @@ def test_a_fooled_reward_raises_the_alarm(run: Run, monkeypatch: pytest.MonkeyPa
 
     def fooled(start, now, rewards: set[str]) -> str:
         asked.append((len(now.waves), rewards))
-        return "" if start is now else "the reward rose while a judge got worse"
+        return "" if start is now.scores.values else "the reward rose while a judge got worse"
 
     monkeypatch.setattr(session, "fooled", fooled)
     ran = run("train.updates=1")
@@ -647,7 +647,7 @@ def spoilt(monkeypatch: pytest.MonkeyPatch, updates: set[int]) -> React:
         value = ALGORITHMS["ddpo"].loss(terms, knobs, penalty)
         return value * float("nan") if current[0] in updates else value
 
-    monkeypatch.setattr(session, "ALGORITHMS", {"dlpo": Algorithm("dlpo", loss)})
+    monkeypatch.setattr(learner, "ALGORITHMS", {"dlpo": Algorithm("dlpo", loss)})
 
     def react(event: Event, session: Session) -> None:
         if isinstance(event, UpdateFinished):
@@ -715,13 +715,12 @@ def test_the_penalty_can_be_taken_on_recorded_speech(run: Run, whole: Ran, place
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("train.algorithm=dlop", "train.algorithm is one of ddpo, dlpo"),
         ("voice.checkpoint=nowhere.safetensors", "there is no checkpoint nowhere.safetensors"),
         ("voice.speaker=bem", "has no speaker 'bem'; did you mean 'ben'?"),
         ("prompts.train=nowhere.txt", "there are no prompts nowhere.txt"),
         ("reward.models={lodness=1.0}", "There is no score 'lodness'; did you mean 'loudness'?"),
         ("reward.models={clipping=1.0}", "its weight must be negative"),
-        ("schedule={timesteps=3, sampler='ddim', eta=0.0}", "no timestep of this schedule"),
+        ("schedule={kind='respaced', timesteps=3, sampler='ddim', eta=0.0}", "no timestep of this schedule"),
         ("device.device=quantum", "device.device = 'quantum' is no device"),
     ],
 )

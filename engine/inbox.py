@@ -1,0 +1,52 @@
+"""Commands on their way in: what acts at once, and what waits for the end of an update."""
+
+from __future__ import annotations
+
+from collections import deque
+from queue import SimpleQueue
+
+from engine import messages as m
+
+
+class Inbox:
+    """Pause, resume and stop act where they are heard; the rest waits, in order."""
+
+    def __init__(self) -> None:
+        self.queue: SimpleQueue[m.Command] = SimpleQueue()
+        """Filled by other threads."""
+        self.waiting: deque[m.Command] = deque()
+        self.paused = self.single = self.stopping = False
+        self.keeping = True
+        """Whether a Stop asked to save."""
+
+    def hear(self) -> None:
+        """Takes every command that has come."""
+        while not self.queue.empty():
+            self.take(self.queue.get())
+
+    def wait(self) -> None:
+        """Blocks for the next command."""
+        self.take(self.queue.get())
+
+    def take(self, command: m.Command) -> None:
+        match command:
+            case m.Pause():
+                self.paused = True
+            case m.Resume():
+                self.paused = self.single = False
+            case m.SingleUpdate():
+                self.paused, self.single = False, True
+            case m.Stop(save):
+                self.stopping, self.keeping = True, save
+            case _:
+                self.waiting.append(command)
+
+    def update_done(self) -> None:
+        """After the one update a SingleUpdate asked for: pause."""
+        if self.single:
+            self.single, self.paused = False, True
+
+    def asked_to_save(self) -> str | None:
+        """Label of the last snapshot still asked for; None where none is."""
+        labels = [c.label for c in self.waiting if isinstance(c, m.SaveCheckpoint)]
+        return labels[-1] or "snapshot" if labels else None

@@ -1,0 +1,104 @@
+"""What an update changes: the policy, its optimiser, its statistics; and what shapes the change.
+
+Built from a profile and its parts; taken apart into a `State`, and put together from one.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from engine import resume
+from engine.assembly import Parts
+from engine.device import choose_dtype
+from engine.diffusion.schedule import NoiseSchedule, build, trainable
+from engine.messages import Knobs
+from engine.profile import Profile
+from engine.resume import State
+from engine.rl.advantages import PromptStatistics
+from engine.rl.algorithms import ALGORITHMS
+from engine.rl.update import Policies, Settings
+
+
+@dataclass(slots=True)
+class Learner:
+    policies: Policies
+    optimizer: Optimizer
+    statistics: PromptStatistics
+    settings: Settings
+    schedule: NoiseSchedule
+    allowed: tuple[int, ...]
+    """Timesteps that may be trained, descending."""
+    batch: int
+    """B, rollouts an update, on this device."""
+
+    @classmethod
+    def create(cls, profile: Profile, parts: Parts, device: torch.device) -> Learner:
+        """The decoder becomes the policy; everything else of the voice stays frozen."""
+        schedule = build(parts.schedule).to(device)
+        rollouts, train = profile.rollout, profile.train
+        algorithm = ALGORITHMS[train.algorithm]
+        policy = parts.voice.model.decoder
+        parts.voice.model.requires_grad_(False)
+        policy.requires_grad_(True)
+        policy.compute_dtype = choose_dtype(profile.device, device)
+        frozen = "kl" in algorithm.needs
+        reference = copy.deepcopy(policy).requires_grad_(False) if frozen else policy
+        return cls(
+            Policies(policy, reference),
+            torch.optim.AdamW(
+                policy.parameters(), lr=profile.knobs.learning_rate, weight_decay=0.0
+            ),
+            PromptStatistics(),
+            Settings(
+                algorithm, train.ratio, train.penalty, train.penalty_norm, train.inner_epochs,
+                train.microbatch,
+            ),
+            schedule,
+            trainable(schedule, rollouts.sigma_min, rollouts.window),
+            rollouts.cpu_batch
+            if rollouts.cpu_batch and device.type == "cpu"
+            else rollouts.batch,
+        )  # fmt: skip
+
+    def turn(self, knobs: Knobs) -> None:
+        """What the optimiser has to be told of the knobs."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = knobs.learning_rate
+
+    def state(
+        self, update: int, skipped: int, first: Tensor | None, identity: dict[str, str]
+    ) -> State:
+        return State(
+            update,
+            self.policies.current.state_dict(),
+            resume.optimizer_tensors(self.optimizer),
+            self.statistics.state(),
+            skipped,
+            first,
+            identity,
+        )
+
+    def restore(self, state: State) -> None:
+        """Policy, optimiser and statistics as they were; the reference stays the start's."""
+        self.policies.current.load_state_dict(dict(state.policy))
+        resume.restore_optimizer(self.optimizer, state.optimizer)
+        self.statistics.restore(dict(state.statistics))
+
+
+def identity(profile: Profile, parts: Parts) -> dict[str, str]:
+    """What has to be the same wherever a session goes on, by name."""
+    scored = [c.name for model in parts.rewards for c in model.columns]
+    judged = [c.name for model in parts.judges for c in model.columns]
+    return {
+        "training prompts": resume.digest(u.text for u in parts.prompts),
+        "held-out prompts": resume.digest(u.text for u in parts.held_out),
+        "reward columns": ", ".join(scored),
+        "judge columns": ", ".join(judged),
+        "noise levels": json.dumps(asdict(parts.schedule)),
+    }
