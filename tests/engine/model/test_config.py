@@ -27,8 +27,13 @@ def test_bundled_metadata_is_the_narrow_config() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [ModelConfig.base(), ModelConfig.large(speakers=3), ModelConfig.narrow(speakers=9)],
-    ids=["base", "large", "narrow"],
+    [
+        ModelConfig.base(),
+        ModelConfig.base_light(speakers=2),
+        ModelConfig.large(speakers=3),
+        ModelConfig.narrow(speakers=9),
+    ],
+    ids=["base", "base-light", "large", "narrow"],
 )
 def test_json_round_trip(config: ModelConfig) -> None:
     again = ModelConfig.from_json(config.to_json())
