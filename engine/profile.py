@@ -230,18 +230,33 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class PretrainProfile:
-    """Supervised training of a base voice: WaveGrad 2's own loss on a prepared corpus."""
+    """Supervised training of a base voice on prepared corpora: front end first, then decoder.
+
+    As it stands, without a front-end phase and spectral weights: WaveGrad 2's own loss.
+    """
 
     name: str = "voice"
     """Of the folder that is written, where --out names none."""
-    size: Literal["narrow", "base", "large"] = "narrow"
-    """narrow: 1.8 M parameters, for a CPU; base and large: WaveGrad 2's own, 44 and 56 M."""
+    size: Literal["narrow", "base-light", "base", "large"] = "narrow"
+    """narrow: 1.8 M parameters, for a CPU; base and large: WaveGrad 2's own, 44 and 56 M;
+    base-light: Base's decoder behind smaller duration and range predictors, 25 M."""
     start: str = ""
-    """A voice to go on from (its sizes win over `size`); empty: random weights."""
+    """A voice to go on from, or what `dlpo-tui pretrain --compact` wrote (its sizes win over
+    `size`); empty: random weights."""
     seed: int = 0
     """Of weights, windows and noise."""
+    front_end_steps: int = 0
+    """Optimizer steps of the first phase: the front end alone, on whole clips, without a decoder;
+    0: none, as for a voice whose front end is good."""
+    front_end_batch: int = 16
+    """Clips of similar length an optimizer step of the first phase."""
+    front_end_learning_rate: float = 2e-3
+    """`learning_rate` of the first phase."""
+    front_end: Literal["trained", "frozen"] = "trained"
+    """In the decoder's phase. frozen: stands still, and its conditioning is computed once for all
+    clips; trained: learns on, from the decoder's loss, the durations and the log-mel head."""
     steps: int = 100_000
-    """Optimizer steps; the learning rate has fallen to its end by then."""
+    """Optimizer steps of the decoder's phase; the learning rate has fallen to its end by then."""
     minutes: float = 0.0
     """Wall time after which the learning rate has fallen to its end, and training stops; 0: none.
     Counts the time of earlier parts of a resumed training."""
@@ -252,9 +267,9 @@ class PretrainProfile:
     learning_rate: float = 1e-3
     """Step size of the optimiser (AdamW) after the warm-up, its highest."""
     final_learning_rate: float = 5e-5
-    """Where it ends."""
+    """Where it ends, in either phase."""
     warmup: int = 100
-    """Optimizer steps over which the learning rate rises from 0."""
+    """Optimizer steps over which the learning rate rises from 0, in either phase."""
     weight_decay: float = 1e-6
     """AdamW's decay of every weight, times the learning rate a step."""
     max_grad_norm: float = 1.0
@@ -262,27 +277,57 @@ class PretrainProfile:
     ema: float = 0.999
     """Decay of the weights' moving average, which is what is saved."""
     mel_weight: float = 0.1
-    """Weight of the log-mel head on the conditioning; the head is thrown away at the end."""
+    """Weight of the log-mel head beside a decoder that trains the front end too; the head is no
+    part of the voice."""
+    spectral_weight: float = 0.0
+    """Weight of the multi-resolution spectral distance between the speech and the clean estimate
+    that the predicted noise implies; 0: not computed."""
+    x0_mel_weight: float = 0.0
+    """Weight of the L1 between the log-mels of the two; 0: not computed."""
+    levels: Literal["uniform", "snr"] = "uniform"
+    """Noise levels. uniform: as maum-ai draws them, but for the share `low_noise`; snr: uniform in
+    dB of signal-to-noise, from snr_low_db to snr_high_db."""
     low_noise: float = 0.5
-    """Share of noise levels drawn log-uniformly in sigma; the rest as maum-ai draws them."""
+    """Share of the uniform noise levels that is drawn log-uniformly in sigma instead."""
+    snr_low_db: float = -25.0
+    """Signal-to-noise of the noisiest level, speech having an RMS of 0.08."""
+    snr_high_db: float = 28.0
+    """That of the cleanest."""
+    report_every: int = 1
+    """Optimizer steps between lines of progress, which tell their means; more than 1 keeps a GPU
+    from waiting for each."""
     save_every: int = 500
     """Optimizer steps between saved states."""
     evaluate_every: int = 250
     """Optimizer steps between held-out losses."""
     compile: bool = False
-    """torch.compile the decoder (worth it on a GPU)."""
+    """torch.compile the decoder with its losses (worth it on a GPU)."""
+    compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
+    """What torch.compile strives for; reduce-overhead records CUDA graphs."""
     device: DeviceSpec = field(default_factory=DeviceSpec)
 
 
 def load_pretrain(path: Path, changes: Sequence[str] = ()) -> PretrainProfile:
     """As `load`, for pretraining."""
     profile = build(PretrainProfile, read(path, changes), path.name)
-    for name in ("steps", "batch", "window_frames", "save_every", "evaluate_every"):
+    for name in (
+        "steps", "batch", "window_frames", "front_end_batch", "report_every", "save_every",
+        "evaluate_every",
+    ):  # fmt: skip
         if getattr(profile, name) < 1:
             raise ProfileError(f"{path.name}: {name} is at least 1, not {getattr(profile, name)}")
     for name in ("low_noise", "ema"):
         if not 0 <= getattr(profile, name) <= 1:
             raise ProfileError(f"{path.name}: {name} lies between 0 and 1")
+    for name in ("front_end_steps", "minutes", "mel_weight", "spectral_weight", "x0_mel_weight"):
+        if not getattr(profile, name) >= 0:
+            raise ProfileError(f"{path.name}: {name} is 0 or more, not {getattr(profile, name):g}")
+    low, high = profile.snr_low_db, profile.snr_high_db
+    if not -60 <= low < high <= 60:
+        raise ProfileError(
+            f"{path.name}: snr_low_db and snr_high_db rise from -60 at the least to 60 at the "
+            f"most, not from {low:g} to {high:g}"
+        )
     return profile
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dlpo_tui.console import Changes, one_sentence, tell
 from engine import profile as profiles
+
+if TYPE_CHECKING:
+    from engine.pretrain import Progress
+
+EVERY = 50
+"""Optimizer steps, or clips, between two lines."""
 
 
 def pretrain(
@@ -17,6 +23,13 @@ def pretrain(
     profile: Annotated[Path, typer.Argument(help="TOML, such as profiles/pretrain-narrow.toml.")],
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; pretrained/NAME if left out.")
+    ] = None,
+    compact: Annotated[
+        Path | None,
+        typer.Option(
+            help="Train nothing; write the folder's state to this small file instead, to go on "
+            "from elsewhere: --set start=FILE."
+        ),
     ] = None,
     changes: Changes = [],  # noqa: B006
     as_json: Annotated[bool, typer.Option("--json", help="Progress as JSON lines.")] = False,
@@ -27,23 +40,46 @@ def pretrain(
     with one_sentence():
         settings = profiles.load_pretrain(profile, changes)
         from engine.data import open_corpora
-        from engine.pretrain import Progress, Trainer
+        from engine.pretrain import Trainer
 
         folder = out or Path("pretrained") / settings.name
         trainer = Trainer(settings, open_corpora(corpora), folder)
-        if trainer.resume():
+        resumed = trainer.resume()
+        if compact is not None:
+            if not resumed:
+                raise ValueError(
+                    f"{folder} has no saved state to make {compact} of; train there first, or "
+                    "name a training's folder (--out)"
+                )
+            tell(f"{trainer.compact(compact)}: {compact.stat().st_size / 1e6:.1f} MB")
+            return
+        if resumed:
             tell(f"going on at optimizer step {trainer.step}")
 
         def report(now: Progress) -> None:
             if as_json:
                 typer.echo(json.dumps(asdict(now)))
-            elif now.held_out is not None or now.step % 50 == 0:
-                held = f"  held-out {now.held_out:.4f}" if now.held_out is not None else ""
-                tell(
-                    f"step {now.step:6d}  {now.minutes:6.1f} min  noise {now.noise_loss:.4f}  "
-                    f"mel {now.mel_loss:.3f}  duration {now.duration_loss:.4f}  "
-                    f"lr {now.learning_rate:.1e}  {now.audio_seconds_per_second:.1f} s/s{held}"
-                )
+            elif now.held_out is not None or now.step % EVERY == 0 or now.step == now.steps:
+                tell(line(now))
 
         path = trainer.run(report)
         tell(f"voice {path}")
+
+
+def line(now: Progress) -> str:
+    """One line of a training: its phase, how far it is, its losses, its speed."""
+    speed = f"{now.audio_seconds_per_second:.1f} s/s"
+    if now.loss is None:
+        return f"{now.phase}  {now.step} of {now.steps} clips  {speed}"
+    parts = "  ".join(f"{name} {value:.4f}" for name, value in now.losses.items())
+    held = ""
+    if now.held_out is not None:
+        held = f"  held-out {now.held_out:.4f}"
+    if now.held_out_spectral is not None:
+        held += f"  spectral {now.held_out_spectral:.3f}"
+    if now.held_out_bands:
+        held += f"  ({', '.join(f'{k} {v:.3f}' for k, v in now.held_out_bands.items())})"
+    return (
+        f"{now.phase}  step {now.step:6d}  {now.minutes:6.1f} min  {parts}  "
+        f"lr {now.learning_rate:.1e}  {speed}{held}"
+    )

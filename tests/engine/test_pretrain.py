@@ -3,34 +3,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 
-from engine import checkpoint, pretrain
-from engine.data import CorpusError, PreparedCorpus, open_corpora
-from engine.device import generator
-from engine.diffusion.schedule import linear
+from engine import checkpoint
+from engine.data import PreparedCorpus, open_corpora
 from engine.model.config import ModelConfig
-from engine.pretrain import (
-    LOWEST_SIGMA,
-    MELS,
-    Progress,
-    Trainer,
-    draw,
-    draw_levels,
-    gather,
-    log_mel,
-    mel_filters,
-)
+from engine.pretrain import Progress, Trainer, in_decoder
 from engine.profile import DeviceSpec, PretrainProfile
-from engine.types import HOP
 from tests.voices import tiny_config, write_corpus, write_voice
 
-CPU = torch.device("cpu")
 SPEC = PretrainProfile(
     steps=4,
     batch=2,
@@ -80,95 +66,22 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def ignore(progress: Progress) -> None: ...
 
 
-# --- data -----------------------------------------------------------------------
-
-
-def test_the_data_set_is_the_corpus(corpus: PreparedCorpus) -> None:
-    data = gather(corpus, False, CPU)
-    assert data.text.shape[0] == len(corpus.training) == 2
-    for row, clip in enumerate(corpus.training):
-        count = int(data.lengths[row])
-        assert tuple(data.text[row, :count].tolist()) == clip.ids
-        assert not data.text[row, count:].any()
-        assert int(data.durations[row].sum()) == int(data.frames[row]) == clip.total_frames
-        start = int(data.start[row])
-        heard = data.audio[start : start + clip.audio_length].float() / 32768
-        assert torch.equal(heard, corpus.wave(clip))
-    assert data.seconds == pytest.approx(sum(clip.seconds for clip in corpus.training))
-
-
-def test_a_corpus_without_a_held_out_clip_is_refused(corpus: PreparedCorpus) -> None:
-    training = replace(corpus, clips=corpus.training)
-    with pytest.raises(CorpusError, match="no held-out clip"):
-        gather(training, True, CPU)
-
-
-def test_windows_lie_within_their_clip_and_reach_all_of_it(corpus: PreparedCorpus) -> None:
-    data = gather(corpus, False, CPU)
-    spec = replace(SPEC, batch=4000)
-    batch = draw(data, spec, generator(0))
-    room = data.frames - spec.window_frames
-    assert bool((batch.starts >= 0).all())
-    assert bool((batch.starts <= room[batch.clips]).all())
-    for row in range(2):
-        assert int(batch.starts[batch.clips == row].min()) < 4
-        assert int(batch.starts[batch.clips == row].max()) > int(room[row]) - 4
-    share = float((batch.clips == 0).float().mean())  # every second of speech weighs alike
-    assert share == pytest.approx(float(room[0] / room.sum()), abs=0.04)
-    again = draw(data, spec, generator(0))
-    assert torch.equal(batch.eps, again.eps)
-    assert torch.equal(batch.starts, again.starts)
-
-
-@pytest.mark.parametrize("low_noise", [0.0, 0.5, 1.0])
-def test_noise_levels_lie_between_speech_and_noise(low_noise: float) -> None:
-    level = draw_levels(4000, low_noise, generator("levels"))
-    assert level.shape == (4000, 1)
-    assert bool((level > 0).all())
-    assert bool((level < 1).all())
-    lowest = float((1 - linear(1000)).cumprod(0).sqrt()[-1])
-    assert float(level.min()) >= lowest - 1e-5
-    sigma = (1 - level.double() ** 2).sqrt()
-    below = float((sigma < 0.05).double().mean())  # where speech is louder than the noise
-    expected = math.log(0.05 / LOWEST_SIGMA) / math.log(1 / LOWEST_SIGMA)
-    assert below == pytest.approx(low_noise * expected + (1 - low_noise) * 0.03, abs=0.03)
-
-
-# --- log-mel --------------------------------------------------------------------
-
-
-def test_a_tone_lights_the_mel_band_that_holds_it() -> None:
-    filters = mel_filters(CPU)
-    assert filters.shape == (513, MELS)
-    assert bool((filters >= 0).all())
-    n = torch.arange(20 * HOP)
-    for hz in (300.0, 1000.0, 4000.0):
-        frames = log_mel(torch.sin(2 * math.pi * hz / 22050 * n)[None], filters)
-        assert frames.shape == (1, MELS, 20)
-        band = int(frames[0, :, 10].argmax())
-        at = 2595 * math.log10(1 + hz / 700) / (2595 * math.log10(1 + 11025 / 700)) * (MELS + 1)
-        assert abs(band - (at - 1)) <= 1
-
-
-def test_silence_is_the_floor() -> None:
-    frames = log_mel(torch.zeros(1, 5 * HOP), mel_filters(CPU))
-    assert torch.allclose(frames, torch.full_like(frames, math.log(1e-3)))
-
-
 # --- training -------------------------------------------------------------------
 
 
 def test_training_lowers_the_loss(make: Make) -> None:
     told: list[Progress] = []
     trainer = make(steps=24, batch=3, ema=0.9, learning_rate=5e-3)
-    before = trainer.held_out_loss(4)
+    before = trainer.judge("decoder").loss
     trainer.run(told.append)
-    first, last = (sum(p.loss for p in part) / len(part) for part in (told[:6], told[-6:]))
+    first, last = (sum(p.loss or 0 for p in part) / 6 for part in (told[:6], told[-6:]))
     assert [p.step for p in told] == list(range(1, 25))
     assert last < 0.9 * first
-    assert trainer.held_out_loss(4) < before
-    assert all(p.loss == pytest.approx(p.noise_loss + p.duration_loss + 0.1 * p.mel_loss)
-               for p in told)  # fmt: skip
+    assert trainer.judge("decoder").loss < before
+    assert all(list(p.losses) == ["noise", "duration", "mel"] for p in told)
+    weights = {"noise": 1.0, "duration": 1.0, "mel": 0.1}
+    for p in told:
+        assert p.loss == pytest.approx(sum(weights[k] * v for k, v in p.losses.items()))
 
 
 def test_the_same_seed_trains_the_same_voice(make: Make) -> None:
@@ -259,12 +172,16 @@ def test_the_average_moves_by_its_decay(make: Make) -> None:
     assert torch.allclose(trainer.average.state_dict()[key], start + 0.95, atol=1e-5)
 
 
-def test_the_held_out_loss_is_always_of_the_same_windows_and_noise(make: Make) -> None:
+def test_held_out_figures_are_the_averages_and_always_of_the_same_windows(make: Make) -> None:
     trainer = make()
-    assert trainer.held_out_loss(2) == trainer.held_out_loss(2)
-    assert make("b", seed=0).held_out_loss(2) == trainer.held_out_loss(2)
+    assert trainer.judge("decoder") == trainer.judge("decoder") == make("b").judge("decoder")
     trainer.one_step()
     assert not trainer.average.training
+    found = trainer.judge("decoder")
+    with torch.no_grad():
+        for p in trainer.model.parameters():
+            p.zero_()
+    assert trainer.judge("decoder") == found
 
 
 def test_held_out_losses_and_states_come_as_often_as_asked(
@@ -306,16 +223,16 @@ def test_what_is_not_finite_leaves_the_weights_alone(
     trainer = make()
     losses = trainer.losses
 
-    def spoil(*args) -> tuple[torch.Tensor, ...]:
-        noise, duration, mel = losses(*args)
+    def spoil() -> tuple[dict[str, torch.Tensor], float]:
+        parts, seconds = losses()
         if spoilt == "loss":
-            return noise * float("nan"), duration, mel
-        noise.register_hook(lambda gradient: gradient * float("inf"))
-        return noise, duration, mel
+            return {**parts, "noise": parts["noise"] * float("nan")}, seconds
+        parts["noise"].register_hook(lambda gradient: gradient * float("inf"))
+        return parts, seconds
 
     monkeypatch.setattr(trainer, "losses", spoil)
     before = {k: v.clone() for k, v in trainer.model.named_parameters()}
-    assert math.isnan(trainer.one_step()[0]) == (spoilt == "loss")
+    assert math.isnan(trainer.one_step()[0]["loss"]) == (spoilt == "loss")
     assert trainer.step == 1
     assert all(torch.equal(v, before[k]) for k, v in trainer.model.named_parameters())
 
@@ -353,6 +270,223 @@ def test_the_bundled_name_is_understood_as_a_start(
 def test_progress_is_plain_data(make: Make) -> None:
     told: list[Progress] = []
     make(steps=1).run(told.append)
-    row = {name: getattr(told[0], name) for name in Progress.__dataclass_fields__}
+    row = asdict(told[0])
     assert json.loads(json.dumps(row, allow_nan=False)) == row
-    assert pretrain.SAMPLE_RATE_HZ == 22050
+
+
+# --- two phases -----------------------------------------------------------------
+
+TWO = {
+    "front_end_steps": 2,
+    "front_end_batch": 2,
+    "front_end": "frozen",
+    "steps": 3,
+    "levels": "snr",
+    "spectral_weight": 0.1,
+    "x0_mel_weight": 0.2,
+}
+HALVES = (False, True)
+"""Front end, decoder."""
+
+
+def half(trainer: Trainer, decoder: bool) -> dict[str, torch.Tensor]:
+    """Parameters of one half of the model."""
+    return {
+        k: v.detach().clone()
+        for k, v in trainer.model.named_parameters()
+        if in_decoder(k) == decoder
+    }
+
+
+def test_the_first_phase_trains_the_front_end_and_the_second_the_decoder(make: Make) -> None:
+    trainer = make(**TWO)
+    front_end, decoder = (half(trainer, which) for which in HALVES)
+    head = trainer.head.state_dict()["net.0.weight"].clone()
+    for _ in range(2):
+        losses, seconds = trainer.one_step()
+        assert set(losses) == {"loss", "mel", "duration"}
+        assert seconds == pytest.approx(trainer.data.seconds)  # both whole clips
+        whole = float(losses["mel"] + 10 * losses["duration"])
+        assert float(losses["loss"]) == pytest.approx(whole)
+    assert same(half(trainer, True), decoder)
+    assert not same(half(trainer, False), front_end)
+    assert not torch.equal(trainer.head.state_dict()["net.0.weight"], head)
+    trainer.enter()
+    front_end = half(trainer, False)
+    average = dict(trainer.average.named_parameters())
+    assert all(torch.equal(v, average[k]) for k, v in front_end.items())
+    losses, _ = trainer.one_step()
+    assert set(losses) == {"loss", "noise", "spectral", "x0_mel"}
+    weighed = float(losses["noise"] + 0.1 * losses["spectral"] + 0.2 * losses["x0_mel"])
+    assert float(losses["loss"]) == pytest.approx(weighed)
+    trainer.one_step()
+    assert same(half(trainer, False), front_end)
+    assert not same(half(trainer, True), decoder)
+    assert trainer.phase == "decoder"
+
+
+def test_a_front_end_that_is_trained_on_moves_in_both_phases(make: Make) -> None:
+    trainer = make(**{**TWO, "front_end": "trained"})
+    for _ in range(2):
+        trainer.one_step()
+    before = half(trainer, False)
+    losses, _ = trainer.one_step()
+    assert set(losses) == {"loss", "noise", "spectral", "x0_mel", "duration", "mel"}
+    assert trainer.conditioned is None
+    assert not same(half(trainer, False), before)
+
+
+def test_the_lines_of_a_training_tell_its_phases_in_their_order(make: Make) -> None:
+    told: list[Progress] = []
+    make(**TWO, evaluate_every=2).run(told.append)
+    assert [(p.phase, p.step, p.steps) for p in told] == [
+        ("front end", 1, 5), ("front end", 2, 5), ("conditioning", 2, 2),
+        ("decoder", 3, 5), ("decoder", 4, 5), ("decoder", 5, 5),
+    ]  # fmt: skip
+    assert [bool(p.held_out) for p in told] == [False, True, False, False, True, False]
+    assert (told[1].held_out_bands, told[1].held_out_spectral) == ({}, None)
+    assert len(told[4].held_out_bands) == 7
+    assert (told[4].held_out_spectral or 0) > 0
+    assert all(p.audio_seconds_per_second > 0 for p in told)
+
+
+def test_a_line_of_several_steps_tells_their_means(make: Make) -> None:
+    each: list[Progress] = []
+    few: list[Progress] = []
+    make("a", **TWO).run(each.append)
+    make("b", **TWO, report_every=2).run(few.append)
+    assert [(p.phase, p.step) for p in few] == [
+        ("front end", 2), ("conditioning", 2), ("decoder", 4), ("decoder", 5),
+    ]  # fmt: skip
+    for line, parts in zip(few, (each[:2], each[2:3], each[3:5], each[5:]), strict=True):
+        for name, value in line.losses.items():
+            mean = sum(p.losses[name] for p in parts) / len(parts)
+            assert value == pytest.approx(mean, rel=1e-5)
+
+
+@pytest.mark.parametrize("stopped_at", [1, 2, 3])
+@pytest.mark.parametrize("front_end", ["frozen", "trained"])
+def test_resuming_is_exact_within_and_between_the_phases(
+    make: Make, stopped_at: int, front_end: str
+) -> None:
+    changes = {**TWO, "front_end": front_end, "steps": 2}
+
+    def interrupt(progress: Progress) -> None:
+        if progress.phase != "conditioning" and progress.step == stopped_at:
+            raise KeyboardInterrupt
+
+    whole = make("whole", **changes)
+    whole.run(ignore)
+    with pytest.raises(KeyboardInterrupt):
+        make("stopped", **changes).run(interrupt)
+    resumed = make("stopped", **changes)
+    torch.manual_seed(99)
+    assert resumed.resume()
+    assert resumed.step == stopped_at
+    resumed.run(ignore)
+    assert resumed.step == whole.step == 4
+    assert same(weights(resumed), weights(whole))
+
+
+def test_an_interrupt_while_conditioning_is_computed_loses_nothing(make: Make) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.phase == "conditioning":
+            raise KeyboardInterrupt
+
+    trainer = make(**TWO)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(interrupt)
+    resumed = make(**TWO)
+    assert resumed.resume()
+    assert (resumed.step, resumed.phase) == (2, "decoder")
+    assert same(weights(resumed), weights(trainer))
+
+
+def test_a_state_of_other_phases_is_refused_in_one_sentence(make: Make) -> None:
+    make(**TWO).save()
+    with pytest.raises(ValueError, match="front_end_steps = 2, not 0; write 2, or") as caught:
+        make(**{**TWO, "front_end_steps": 0}).resume()
+    assert "\n" not in str(caught.value)
+
+
+def test_each_phase_has_its_own_rate_and_the_second_what_minutes_are_left(make: Make) -> None:
+    trainer = make(
+        **{**TWO, "front_end_steps": 100, "steps": 1000}, warmup=10, minutes=3.0,
+        learning_rate=1e-3, front_end_learning_rate=1e-2, final_learning_rate=1e-5,
+    )  # fmt: skip
+    rates = []
+    for trainer.step in range(100):
+        rates.append(trainer.rate())
+    assert rates[0] == pytest.approx(1e-3, rel=0.01)
+    assert rates[50] == pytest.approx((1e-2 + 1e-5) / 2)
+    assert rates[99] < 2e-5
+    trainer.step, trainer.seconds = 100, 60.0
+    trainer.enter()
+    assert trainer.front_end_seconds == 60.0
+    assert trainer.rate() == pytest.approx(1e-4)  # its own warm-up
+    trainer.step, trainer.seconds = 120, 120.0  # half of the two minutes left
+    assert trainer.rate() == pytest.approx((1e-3 + 1e-5) / 2)
+    trainer.seconds = 180.0
+    assert trainer.rate() == pytest.approx(1e-5)
+    assert trainer.finished
+
+
+def test_half_precision_trains_the_decoder_on_kept_conditioning(make: Make) -> None:
+    trainer = make(
+        **{**TWO, "front_end_steps": 0},
+        device=DeviceSpec(device="cpu", precision="bf16", threads=1),
+    )
+    before = half(trainer, True)
+    losses, _ = trainer.one_step()
+    assert trainer.conditioned is not None
+    assert trainer.conditioned.dtype == torch.bfloat16
+    assert float(losses["loss"]) > 0
+    after = half(trainer, True)
+    assert all(v.dtype == torch.float32 and bool(v.isfinite().all()) for v in after.values())
+    assert not same(after, before)
+
+
+def test_what_is_compiled_is_the_decoders_loss_in_the_profiles_mode(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def compile_nothing(function: Callable[..., object], mode: str) -> Callable[..., object]:
+        def compiled(*args: object) -> object:
+            asked.append(mode)
+            return function(*args)
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    trainer = make(**TWO, compile=True, compile_mode="max-autotune")
+    for _ in range(3):
+        trainer.one_step()
+    trainer.judge("decoder")
+    assert asked == ["max-autotune"]
+
+
+def test_a_training_goes_on_from_a_compact_file(make: Make, tmp_path: Path) -> None:
+    trainer = make("far", **TWO)
+    trainer.run(ignore)
+    small = trainer.compact(tmp_path / "small.safetensors")
+    assert small.stat().st_size < (tmp_path / "far" / "state.safetensors").stat().st_size / 2
+    on = make("near", **{**TWO, "front_end_steps": 0, "steps": 1}, start=str(small))
+    assert on.phase == "decoder"
+    found, own = weights(on), weights(trainer)
+    assert found.keys() == own.keys()
+    assert all(torch.allclose(v.float(), own[k].float(), atol=2e-3) for k, v in found.items())
+    before = half(on, True)
+    on.run(ignore)
+    assert not same(half(on, True), before)
+
+
+def test_a_takeover_from_a_voice_leaves_its_front_end_as_it_is(make: Make, tmp_path: Path) -> None:
+    start = write_voice(tmp_path / "voice.safetensors", ("anna",))
+    trainer = make(**{**TWO, "front_end_steps": 0}, start=str(start))
+    trainer.run(ignore)
+    old, new = checkpoint.load(start), checkpoint.load(tmp_path / "a" / "voice.safetensors")
+    theirs = old.model.state_dict()
+    moved = [k for k, v in new.model.state_dict().items() if not torch.equal(v, theirs[k])]
+    assert moved
+    assert all(in_decoder(key) for key in moved)

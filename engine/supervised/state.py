@@ -1,0 +1,130 @@
+"""What a training keeps on disk: all of it to resume, or little of it to go on elsewhere.
+
+Knows no step, no data and no loss. Safetensors only; every file is whole or not there.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from engine import checkpoint
+from engine.checkpoint import Card
+from engine.files import replacing
+from engine.model.wavegrad2 import WaveGrad2
+from engine.supervised.objective import MelHead
+
+SPEAKERS = "speaker_embedding.weight"
+OTHER_SIZES = (
+    "is the state of a voice of other sizes or speakers; choose another folder "
+    "(--out), or the profile and corpora it was begun with"
+)
+
+
+def write(
+    path: Path,
+    modules: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer | None,
+    metadata: dict[str, str],
+) -> None:
+    """Everything that resuming bit for bit needs, in the precision it has.
+
+    Moments are not rounded: AdamW divides by the root of the second, and a training resumed
+    from rounded ones is another training. `write_compact` is for where a file must be small.
+    """
+    tensors = {f"{name}.{k}": v for name, m in modules.items() for k, v in m.state_dict().items()}
+    if optimizer is not None:
+        for i, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of what `write` wrote."""
+    with safe_open(path, "pt") as file:
+        return file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def restore(path: Path, modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """Puts weights back; ValueError, one sentence, where they are of other sizes."""
+    try:
+        for name, module in modules.items():
+            module.load_state_dict(part(tensors, f"{name}."))
+    except RuntimeError:
+        raise ValueError(f"{path} {OTHER_SIZES}") from None
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    state = optimizer.state_dict()
+    for key, value in part(tensors, "optimizer.").items():
+        index, name = key.split(".", 1)
+        state["state"].setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(state)
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries under a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+# --- going on elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a training begins from."""
+
+    average: WaveGrad2
+    model: WaveGrad2
+    head: dict[str, Tensor]
+    """Weights of the log-mel head; empty where the file has none."""
+
+
+def write_compact(
+    path: Path, average: WaveGrad2, model: WaveGrad2, head: MelHead, card: Card
+) -> None:
+    """A voice in fp16 with the weights and the head of its training beside it, no moments.
+
+    A training goes on from it (`start`), with a new optimiser.
+    """
+    beside = {f"training.model.{k}": v for k, v in model.state_dict().items()}
+    beside |= {f"training.head.{k}": v for k, v in head.state_dict().items()}
+    with replacing(path) as temporary:
+        checkpoint.save(temporary, average, card, torch.float16)
+        metadata, tensors = read(temporary)
+        tensors |= {
+            k: (v.half() if v.is_floating_point() else v).detach().cpu().contiguous()
+            for k, v in beside.items()
+        }
+        save_file(tensors, temporary, metadata)
+
+
+def begin_from(path: Path, speakers: int) -> Start:
+    """A voice, or what `write_compact` wrote, with its speakers spread out to so many.
+
+    Whoever is new starts as the last. Errors: CheckpointError, one sentence.
+    """
+    card, tensors = checkpoint.read(path)
+    config = replace(card.config, speakers=speakers)
+    beside = part(tensors, "training.")
+    voice = {k: v for k, v in tensors.items() if not k.startswith("training.")}
+
+    def spread(weights: dict[str, Tensor]) -> WaveGrad2:
+        if SPEAKERS in weights:
+            old = weights[SPEAKERS]
+            rows = torch.arange(speakers).clamp(max=len(old) - 1)
+            weights = {**weights, SPEAKERS: old[rows]}
+        return checkpoint.fitted(path, config, weights)
+
+    average, own = spread(voice), part(beside, "model.")
+    model = spread(own) if own else copy.deepcopy(average)
+    return Start(average, model, {k: v.float() for k, v in part(beside, "head.").items()})
