@@ -22,6 +22,7 @@ from engine import checkpoint
 from engine import messages as m
 from engine import profile as profiles
 from engine.diffusion.schedule import build
+from engine.own_schedule import resolve
 from engine.session import Session
 from engine.synthesis import speak, utter
 
@@ -38,7 +39,7 @@ def peak_mib() -> float:
 def real_time_factor(settings: profiles.Profile, voice_path: str, runs: int) -> dict[str, float]:
     """Compute time of a sentence over its length, 10 timesteps, batch 1; below 1 is faster."""
     voice = checkpoint.load(voice_path)
-    schedule = build(settings.schedule)
+    schedule = build(resolve(settings.schedule, voice))
     prompts = utter(voice.model, [SENTENCE], 0, 1.0)
     seconds = prompts[0].seconds(voice.card.config.sample_rate)
     speak(voice, schedule, prompts, 0)
