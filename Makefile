@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check format bench gpu-pretrain clean
+.PHONY: run test check format bench bench-pretrain gpu-pretrain clean
 
 run: $(STAMP)  ## the quickstart session
 	$(BIN)/dlpo-tui run profiles/quickstart.toml
@@ -25,6 +25,20 @@ format: $(STAMP)
 
 bench: $(STAMP)  ## JSON: real-time factor, seconds a phase, peak memory; informational
 	$(BIN)/python tests/benchmarks/session.py
+
+bench-pretrain: $(STAMP)  ## JSON: audio seconds a second of each phase of pretraining, loss by time
+	$(BIN)/python tests/benchmarks/pretrain.py
+
+# CORPORA holds ljspeech-part and kathleen; what is prepared already is not prepared again, and a
+# training that was stopped goes on. On a GPU also say CONSTRAINTS= , for a torch that knows it.
+CORPORA ?= corpora
+PRETRAIN ?= profiles/pretrain-gpu.toml
+SPOKEN := ljspeech-part kathleen
+gpu-pretrain: $(STAMP) $(SPOKEN:%=prepared/%/clips.jsonl)  ## a base voice in 25 minutes on a GPU
+	$(BIN)/dlpo-tui pretrain $(SPOKEN:%=prepared/%) $(PRETRAIN)
+
+prepared/%/clips.jsonl: | $(STAMP)
+	$(BIN)/dlpo-tui prepare $(CORPORA)/$*
 
 # constraints.txt keeps torch at a build that a laptop without a GPU can take; the project's
 # own ranges are wide. `make CONSTRAINTS= run` installs the newest torch instead.
