@@ -249,7 +249,8 @@ class Trainer:
         self.optimizer.step()
         self.average_in()
         self.step += 1
-        return {"loss": loss.detach(), **{k: v.detach() for k, v in losses.items()}}, seconds
+        # Copied, because the memory of a recorded CUDA graph is the next step's too.
+        return {k: v.detach().clone() for k, v in {"loss": loss, **losses}.items()}, seconds
 
     @torch.no_grad()
     def average_in(self) -> None:

@@ -64,6 +64,14 @@ def test_parameter_counts_of_base() -> None:
     assert levels == [27_936, 147_840, 246_400, 984_320, 2_360_832]
 
 
+def test_base_light_has_bases_decoder_and_half_its_weights() -> None:
+    with torch.device("meta"):
+        light, base = WaveGrad2(ModelConfig.base_light()), WaveGrad2(ModelConfig.base())
+    shapes = {k: v.shape for k, v in light.decoder.state_dict().items()}
+    assert shapes == {k: v.shape for k, v in base.decoder.state_dict().items()}
+    assert 2 * sum(v.numel() for v in light.state_dict().values()) < 60e6  # bytes in fp16
+
+
 def test_parameter_counts_of_large() -> None:
     model = empty(ModelConfig.large())
     assert parameter_count(model) == 55_788_961
