@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from engine import checkpoint
+from engine import profile as profiles
+from engine.assembly import assemble
 from engine.checkpoint import Card, Voice
-from engine.diffusion.schedule import build
+from engine.diffusion.schedule import build, snr_spaced
+from engine.learner import Learner, identity
 from engine.own_schedule import chain_length, resolve, schedule_for
 from engine.profile import ProfileError, ScheduleSpec
-from tests.voices import tiny_model
+from tests.voices import tiny_model, write_profile
 
 MODEL = tiny_model()
 SIX = {"kind": "snr", "timesteps": 6, "low_db": -30.0}
@@ -82,3 +89,15 @@ def test_a_card_that_says_no_schedule_is_one_sentence(about: dict[str, Any], tol
     with pytest.raises(ProfileError, match=told) as e:
         schedule_for(voice(**about), 6)
     assert "\n" not in str(e.value)
+
+
+def test_a_session_trains_and_remembers_the_voices_own_chain(tmp_path: Path) -> None:
+    own = {"kind": "snr", "timesteps": 3, "low_db": -30.0}
+    card = Card(MODEL.config, ("anna",), {"schedules": {"3": own}})
+    checkpoint.save(tmp_path / "voice.safetensors", MODEL, card)
+    profile = profiles.load(write_profile(tmp_path, tmp_path / "voice.safetensors"))
+    assert profile.schedule == ScheduleSpec("voice", 3)
+    parts = assemble(profile, torch.device("cpu"))
+    learner = Learner.create(profile, parts, torch.device("cpu"))
+    assert torch.equal(learner.schedule.betas, snr_spaced(3, -30.0, 20.0))
+    assert json.loads(identity(profile, parts)["noise levels"])["low_db"] == -30.0
