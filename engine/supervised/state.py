@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -49,9 +49,16 @@ def write(
 
 
 def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of what `write` wrote."""
-    with safe_open(path, "pt") as file:
-        return file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    """Metadata and tensors of what `write` wrote; ValueError, one sentence, where it is broken."""
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is no whole state of a training ({error}); remove it to begin anew, or choose "
+            "another folder (--out)"
+        ) from None
 
 
 def restore(path: Path, modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:

@@ -109,3 +109,10 @@ def test_a_state_of_another_size_is_refused(tmp_path: Path) -> None:
     _, tensors = state.read(path)
     with pytest.raises(ValueError, match="of other sizes or speakers; choose another folder"):
         state.restore(path, {"model": WaveGrad2(tiny_config(2))}, tensors)
+
+
+def test_a_broken_state_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(b"half of it")
+    with pytest.raises(ValueError, match=r"state\.safetensors is no whole state of a training"):
+        state.read(path)
