@@ -39,8 +39,9 @@ def one_sentence() -> Iterator[None]:
         tell(f"dlpo-tui: {error}")
         raise typer.Exit(Exit.USAGE) from None
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        tell(f"dlpo-tui: {error.strerror or error}{where}")
+        from engine.files import told
+
+        tell(f"dlpo-tui: {told(error)}")
         raise typer.Exit(Exit.USAGE) from None
 
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
+
+MENDS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or name another place"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "name a place that you may use"),
+    errno.EISDIR: "it is a folder; name a file",
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file is where a folder should be"),
+}
+"""What the disk said -> how to mend it."""
 
 
 @contextmanager
@@ -16,9 +28,11 @@ def replacing(path: Path) -> Iterator[Path]:
     The suffix is kept, since libraries choose a format by it. An exception inside removes the
     temporary file and leaves what was at `path` as it was. Who may read the result is the
     umask's choice, whatever a library made of it.
+
+    Errors: OSError that names `path`, also where safetensors could not write.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         mode = fresh_mode(temporary)
         yield temporary
@@ -26,8 +40,36 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(temporary):
+            error.filename = str(path)
+        raise
+    except SafetensorError as error:
+        code = re.search(r"\(os error (\d+)\)", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_target(path: Path) -> None:
+    """Refuses a place where no file can come to lie, before the work for it is done.
+
+    Errors: OSError.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
+
+
+def told(error: OSError) -> str:
+    """What the disk said, of which file, and how to mend it; one sentence."""
+    where = f" {error.filename}" if error.filename else ""
+    mend = MENDS.get(error.errno or 0, "")
+    return f"{error.strerror or error}{where}{mend and '; ' + mend}"
 
 
 def fresh_mode(path: Path) -> int:

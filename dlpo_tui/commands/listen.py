@@ -31,11 +31,14 @@ def listen(
         from engine import audio
         from engine import checkpoint as voices
         from engine.diffusion.schedule import build
+        from engine.files import check_target
         from engine.own_schedule import schedule_for
         from engine.synthesis import speak, utter
 
         if out is not None and out.suffix.lower() not in audio.FORMATS:
             raise ValueError(f"{out} must end in {' or '.join(audio.FORMATS)}")
+        if out is not None:
+            check_target(out)
         voice = voices.load(checkpoint)
         schedule = build(schedule_for(voice, steps))
         prompts = utter(voice.model, [text], voice.speaker(speaker), pace)

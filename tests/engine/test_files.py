@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -7,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from engine.files import replacing
+from engine.files import check_target, replacing, told
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002], ids=oct)
@@ -99,3 +101,49 @@ def test_the_data_is_on_the_disk_before_it_gets_its_name(
     with replacing(tmp_path / "a.txt") as temporary:
         temporary.write_text("text")
     assert told == ["file", "rename", "folder"]
+
+
+# --- what the disk refuses ------------------------------------------------------
+
+
+def failing(path: Path, error: Exception) -> OSError:
+    """What a writer gets to hear whose library raised `error`."""
+    with pytest.raises(OSError) as caught, replacing(path):  # noqa: PT011 (of any kind)
+        raise error
+    assert os.listdir(path.parent) == []
+    return caught.value
+
+
+def test_a_full_disk_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    path = tmp_path / "voice.txt"
+    error = failing(path, OSError(errno.ENOSPC, "No space left on device"))
+    assert told(error) == f"No space left on device {path}; make room, or name another place"
+    temporary = tmp_path / f".voice.{os.getpid()}.part.txt"
+    error = failing(path, PermissionError(errno.EACCES, "Permission denied", str(temporary)))
+    assert told(error) == f"Permission denied {path}; name a place that you may use"
+
+
+def test_what_went_wrong_with_another_file_keeps_its_name(tmp_path: Path) -> None:
+    error = failing(tmp_path / "a.txt", FileNotFoundError(errno.ENOENT, "No such file", "b.txt"))
+    assert told(error) == "No such file b.txt"
+
+
+def test_safetensors_tell_what_the_disk_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    why = "Error while serializing: I/O error: No space left on device (os error 28)"
+    error = failing(path, SafetensorError(why))
+    assert (error.errno, error.filename) == (errno.ENOSPC, str(path))
+    with pytest.raises(SafetensorError, match="other"), replacing(path):
+        raise SafetensorError("other trouble")
+
+
+def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a note")
+    check_target(tmp_path / "new" / "deep" / "a.wav")
+    with pytest.raises(IsADirectoryError) as caught:
+        check_target(tmp_path)
+    assert told(caught.value) == f"Is a directory {tmp_path}; it is a folder; name a file"
+    with pytest.raises(NotADirectoryError) as caught_too:
+        check_target(tmp_path / "file" / "deep" / "a.wav")
+    assert told(caught_too.value).endswith(f"{tmp_path}/file; a file is where a folder should be")
+    assert os.listdir(tmp_path) == ["file"]
