@@ -9,8 +9,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
@@ -24,6 +26,10 @@ AlgorithmName: TypeAlias = Literal["dlpo", "ddpo", "onlydl", "dpok", "klinr", "r
 AdvantageKind: TypeAlias = Literal["raw", "batch", "per_prompt", "group"]
 PENALISED: frozenset[AlgorithmName] = frozenset({"dlpo", "onlydl"})
 """Those that use l, the model's own training loss."""
+
+
+MOST_ROLLOUTS, MOST_THREADS = 10_000, 1024
+"""Beyond them a slip of the finger is likelier than a machine that could do it."""
 
 
 class ProfileError(ValueError):
@@ -316,6 +322,11 @@ def load_pretrain(path: Path, changes: Sequence[str] = ()) -> PretrainProfile:
     ):  # fmt: skip
         if getattr(profile, name) < 1:
             raise ProfileError(f"{path.name}: {name} is at least 1, not {getattr(profile, name)}")
+    if not 0 <= profile.device.threads <= MOST_THREADS:
+        raise ProfileError(
+            f"{path.name}: device.threads lies between 0 (every core) and {MOST_THREADS}, not at "
+            f"{profile.device.threads}"
+        )
     for name in ("low_noise", "ema"):
         if not 0 <= getattr(profile, name) <= 1:
             raise ProfileError(f"{path.name}: {name} lies between 0 and 1")
@@ -344,11 +355,15 @@ def read(path: Path, changes: Sequence[str]) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ProfileError(f"there is no profile {path}{suggest_file(path)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path} cannot be read as a profile: {error}") from None
+    except IsADirectoryError:
+        raise ProfileError(f"{path} is a folder; name a TOML file{inside(path)}") from None
+    except UnicodeDecodeError:
+        raise ProfileError(f"{path} is no profile: it is not UTF-8 text") from None
+    except OSError as error:
+        raise ProfileError(f"{path} cannot be read as a profile: {error.strerror}") from None
     try:
         table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except ValueError as error:  # of either format
+    except (ValueError, RecursionError) as error:  # of either format
         kind = "JSON" if path.suffix == ".json" else "TOML"
         raise ProfileError(f"{path} is not valid {kind}: {error}") from None
     if not isinstance(table, dict):
@@ -364,6 +379,12 @@ def suggest_file(path: Path) -> str:
     found.pop("pyproject.toml", None)
     near = difflib.get_close_matches(path.name, found, n=1, cutoff=0.5)
     return f"; did you mean {found[near[0]]}?" if near else ""
+
+
+def inside(folder: Path) -> str:
+    """Such as ", such as profiles/quickstart.toml"; empty where there is none in the folder."""
+    found = sorted(path for path in folder.glob("*.toml") if path.is_file())
+    return f", such as {found[0]}" if found else ""
 
 
 def put(table: dict[str, Any], change: str) -> None:
@@ -414,9 +435,19 @@ def convert(hint: Any, value: Any, where: str) -> Any:
         return {
             k: convert(args[1], v, f"{where}.{k}") for k, v in expect(dict, value, where).items()
         }
-    if hint is float and type(value) is int:
-        return float(value)
+    if hint is float:
+        return finite(value, where)
     return expect(hint, value, where)
+
+
+def finite(value: Any, where: str) -> float:
+    """A number that a float holds; TOML may say nan, inf, or as many digits as it likes."""
+    number = float("inf")
+    with suppress(OverflowError):
+        number = float(value) if type(value) is int else expect(float, value, where)
+    if not math.isfinite(number):
+        raise ProfileError(f"{where} takes a finite number, not {str(value)[:40]}")
+    return number
 
 
 NAMES = {dict: "a section", list: "a list", str: "a text in quotes", int: "a whole number"}
@@ -505,14 +536,18 @@ def check(profile: Profile, where: str) -> Profile:
     """Refuses values that are of the right type but cannot be; returns the profile."""
     r, t = profile.rollout, profile.train
     rules: tuple[tuple[bool, str], ...] = (
-        (r.batch >= 1, f"rollout.batch is at least 1, not {r.batch}"),
+        (
+            1 <= r.batch <= MOST_ROLLOUTS,
+            f"rollout.batch lies between 1 and {MOST_ROLLOUTS:,}, not at {r.batch}",
+        ),
         (
             r.group >= 1 and r.batch % max(r.group, 1) == 0,
             f"rollout.group divides rollout.batch ({r.batch}), {r.group} does not",
         ),
         (
-            r.cpu_batch >= 0 and r.cpu_batch % max(r.group, 1) == 0,
-            f"rollout.cpu_batch is 0 or a multiple of rollout.group ({r.group}), not {r.cpu_batch}",
+            0 <= r.cpu_batch <= MOST_ROLLOUTS and r.cpu_batch % max(r.group, 1) == 0,
+            f"rollout.cpu_batch is 0 or a multiple of rollout.group ({r.group}) up to "
+            f"{MOST_ROLLOUTS:,}, not {r.cpu_batch}",
         ),
         (
             not r.antithetic or r.group % 2 == 0,
@@ -539,8 +574,18 @@ def check(profile: Profile, where: str) -> Profile:
             "train.penalty_source = 'data' noises recorded speech: name it in prompts.corpus",
         ),
         (
-            bool(profile.reward.models),
-            "reward.models names at least one score, such as { distillmos = 1.0 }",
+            any(profile.reward.models.values()),
+            "reward.models names at least one score of a weight other than 0, such as "
+            "{ distillmos = 1.0 }",
+        ),
+        (
+            not profile.reward.fallback or any(profile.reward.fallback.values()),
+            "reward.fallback has no weight other than 0",
+        ),
+        (
+            0 <= profile.device.threads <= MOST_THREADS,
+            f"device.threads lies between 0 (every core) and {MOST_THREADS}, not at "
+            f"{profile.device.threads}",
         ),
         (
             0 < profile.reward.max_failed <= 1,

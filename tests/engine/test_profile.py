@@ -168,8 +168,10 @@ def test_broken_toml_is_one_sentence_with_its_line(write) -> None:
 
 def test_bytes_that_are_no_text_and_a_folder_are_no_profile(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    assert "cannot be read as a profile" in refused(tmp_path / "binary.toml")
-    assert "cannot be read as a profile" in refused(tmp_path)
+    told = refused(tmp_path / "binary.toml")
+    assert told == f"{tmp_path}/binary.toml is no profile: it is not UTF-8 text"
+    told = refused(tmp_path)
+    assert told == f"{tmp_path} is a folder; name a TOML file, such as {tmp_path}/binary.toml"
 
 
 def test_a_missing_profile_suggests_the_nearest(write, tmp_path, monkeypatch) -> None:
@@ -185,7 +187,7 @@ def test_a_missing_profile_suggests_the_nearest(write, tmp_path, monkeypatch) ->
 # --- values ---------------------------------------------------------------------
 
 IMPOSSIBLE = {
-    "rollout.batch=0": "rollout.batch is at least 1",
+    "rollout.batch=0": "rollout.batch lies between 1 and 10,000",
     "rollout.group=3": r"rollout.group divides rollout.batch \(8\), 3 does not",
     "rollout.group=0": "rollout.group divides",
     "rollout.cpu_batch=-4": "rollout.cpu_batch is 0 or a multiple of rollout.group",
@@ -195,7 +197,6 @@ IMPOSSIBLE = {
     "rollout.kept=5": r"rollout.kept lies between 1 and rollout.window \(4\), not at 5",
     "rollout.microbatch=0": "rollout.microbatch is at least 1",
     "rollout.sigma_min=0": "rollout.sigma_min is above 0",
-    "rollout.sigma_min=nan": "rollout.sigma_min is above 0",
     "train.updates=0": "train.updates is at least 1",
     "train.inner_epochs=0": "train.inner_epochs is at least 1",
     "train.microbatch=0": "train.microbatch is at least 1",
@@ -206,7 +207,6 @@ IMPOSSIBLE = {
     "schedule.timesteps=1001": "schedule.timesteps lies between 1 and 1000",
     "schedule.power=0.0": "schedule.power is above 0",
     "schedule.eta=1.5": "schedule.eta lies between 0 and 1",
-    "schedule.eta=nan": "schedule.eta lies between 0 and 1",
     "schedule.low_db=-44.5": "schedule.low_db and high_db rise from -44 at the least",
     "schedule.high_db=38.5": "schedule.low_db and high_db rise from -44",
     "schedule.low_db=20": "schedule.low_db and high_db rise from -44",
@@ -224,7 +224,11 @@ IMPOSSIBLE = {
     "voice.pace=5": "voice.pace lies between 0.25 and 4",
     "prompts.max_seconds=0": "prompts.max_seconds is above 0",
     "knobs.alpha=-1": "knobs: alpha must lie between 0 and 1000",
-    "knobs.clip_range=nan": "knobs: clip_range must be a finite number",
+    "rollout.batch=10001": "rollout.batch lies between 1 and 10,000",
+    "device.threads=-1": r"device.threads lies between 0 \(every core\)",
+    "device.threads=9999": r"device.threads lies between 0 \(every core\)",
+    "reward.models={loudness=0.0}": "reward.models names at least one score",
+    "reward.fallback={loudness=0.0}": "reward.fallback has no weight",
 }
 
 
@@ -233,6 +237,18 @@ def test_a_value_that_cannot_be_is_refused(write, change: str) -> None:
     with pytest.raises(ProfileError, match=rf"^mine\.toml: {IMPOSSIBLE[change]}") as caught:
         load(write(""), [change])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["rollout.sigma_min", "schedule.eta", "knobs.clip_range"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1" + 400 * "0"])
+def test_a_number_that_no_float_holds_is_refused(write, key: str, value: str) -> None:
+    section, name = key.split(".")
+    told = refused(write(""), f"{key}={value}")
+    assert told == f"mine.toml [{section}]: {name} takes a finite number, not {value[:40]}"
+
+
+def test_nesting_without_end_is_refused(write) -> None:
+    assert "is not valid TOML" in refused(write("name = " + 5000 * "["))
 
 
 def test_group_advantages_need_groups(write) -> None:
@@ -329,13 +345,14 @@ def test_any_setting_changes_the_hash(write, change: str) -> None:
         ("evaluate_every=0", "evaluate_every is at least 1, not 0"),
         ("low_noise=1.5", "low_noise lies between 0 and 1"),
         ("ema=-0.1", "ema lies between 0 and 1"),
-        ("ema=nan", "ema lies between 0 and 1"),
+        ("ema=nan", "ema takes a finite number, not nan"),
+        ("device.threads=-1", "device.threads lies between 0 (every core) and 1024, not at -1"),
         ("size=medium", "size is one of narrow, base-light, base, large, not 'medium'"),
         ("front_end_steps=-1", "front_end_steps is 0 or more, not -1"),
         ("front_end_batch=0", "front_end_batch is at least 1, not 0"),
         ("report_every=0", "report_every is at least 1, not 0"),
         ("spectral_weight=-0.1", "spectral_weight is 0 or more, not -0.1"),
-        ("x0_mel_weight=nan", "x0_mel_weight is 0 or more, not nan"),
+        ("x0_mel_weight=nan", "x0_mel_weight takes a finite number, not nan"),
         ("levels=db", "levels is one of uniform, snr, not 'db'"),
         ("front_end=frosen", "front_end is one of trained, frozen, not 'frosen'"),
         ("compile_mode=fast", "compile_mode is one of default, reduce-overhead, max-autotune"),
