@@ -119,7 +119,21 @@ def read(path: Path) -> tuple[Card, dict[str, Tensor]]:
     """The card and the tensors as they lie in the file; errors as in `load`."""
     with opened(path) as file:
         card = describe(path, file.metadata() or {})
-        return card, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    check_numbers(path, tensors)
+    return card, tensors
+
+
+def check_numbers(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Refuses weights that could speak nothing: whole numbers, NaN, infinity."""
+    for key, value in tensors.items():
+        if value.is_floating_point() == key.endswith("num_batches_tracked"):
+            raise CheckpointError(f"{path}: {key} holds numbers of type {value.dtype}")
+        if not bool(value.isfinite().all()):
+            raise CheckpointError(
+                f"{path}: {key} holds numbers that are not finite, so it is damaged or its "
+                "training ran away; take an earlier one"
+            )
 
 
 def read_card(path: Path) -> Card:
@@ -131,6 +145,8 @@ def read_card(path: Path) -> Card:
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """The safetensors file, or a CheckpointError that says what the path holds instead."""
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; name a .safetensors file, or: bundled")
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}{nearest(path)}")
     try:

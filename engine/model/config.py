@@ -14,6 +14,9 @@ from engine.types import HOP
 _FALLING = ((1, 2, 4, 8),) * 3 + ((1, 2, 1, 2),) * 2
 _DOWN = ((1, 2, 4),) * 4
 
+LARGEST_SIZE, MOST_LAYERS = 100_000, 64
+"""What a config may ask for: far more than any voice has, and little to lay out unfilled."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
@@ -63,9 +66,17 @@ class ModelConfig:
 
     def _problems(self) -> list[tuple[str, bool]]:
         levels = len(self.u_factors)
-        sizes = [v for v in _numbers(asdict(self)) if v <= 0]
+        sizes = [v for v in _numbers(asdict(self)) if not 0 < v <= LARGEST_SIZE]
         return [
-            (f"every size must be above 0, not {sizes[:1]}", bool(sizes)),
+            (
+                f"every size must be above 0 and at most {LARGEST_SIZE:,}, not {sizes[:1]}",
+                bool(sizes),
+            ),
+            (
+                f"encoder_layers is {self.encoder_layers}, and the most is {MOST_LAYERS}",
+                self.encoder_layers > MOST_LAYERS,
+            ),
+            (f"u_factors has {levels} levels, and the most is {MOST_LAYERS}", levels > MOST_LAYERS),
             (f"u_out has {len(self.u_out)} levels, u_factors {levels}", len(self.u_out) != levels),
             (
                 f"u_dilations has {len(self.u_dilations)} levels, u_factors {levels}",

@@ -140,7 +140,7 @@ def test_a_missing_file_names_the_nearest(voice: Path) -> None:
     told = refused(voice.with_name("vioce.safetensors"))
     assert told == f"there is no checkpoint {voice.parent}/vioce.safetensors; did you mean {voice}?"
     assert "did you mean" not in refused(voice.parent / "nowhere" / "voice.safetensors")
-    assert "there is no checkpoint" in refused(voice.parent)  # a folder
+    assert "is a folder; name a .safetensors file" in refused(voice.parent)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK", b"\xff" * 64])
@@ -221,6 +221,24 @@ def test_weights_that_do_not_fit_their_description_are_refused_by_name(voice: Pa
     assert f"{key} has shape (3, 2), its config says (2, 2)" in refused(voice)
     save_file({**tensors, "extra.weight": torch.zeros(1)}, voice, metadata)
     assert "has a weight extra.weight that its config does not know" in refused(voice)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (torch.tensor(float("nan")), "holds numbers that are not finite"),
+        (torch.tensor(float("inf")), "holds numbers that are not finite"),
+        (torch.tensor(1), "holds numbers of type torch.int64"),
+    ],
+)
+def test_weights_that_could_speak_nothing_are_refused_by_name(
+    voice: Path, value: torch.Tensor, told: str
+) -> None:
+    tensors, metadata = parts(voice)
+    key = "decoder.ublock_preconv.conv1d.bias"
+    filled = tensors[key].to(value.dtype).index_fill(0, torch.tensor([1]), value)
+    save_file({**tensors, key: filled}, voice, metadata)
+    assert f"{key} {told}" in refused(voice)
 
 
 def test_a_config_of_another_size_is_refused(voice: Path) -> None:
