@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.text import SYMBOLS
 from engine.types import HOP
 
 SAMPLE_RATE_HZ = 22_050
@@ -194,7 +195,7 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     stripped = [line.strip() for line in lines]
     prompts = tuple(line for line in stripped if line and not line.startswith("#"))
     if not prompts:
-        raise CorpusError(f"There is no sentence in {path}.")
+        raise CorpusError(f"There is no sentence in {path}: write one a line, without # before it.")
     return prompts
 
 
@@ -212,20 +213,26 @@ def _read_rows(folder: Path) -> list[Clip]:
     rows: list[Clip] = []
     try:
         for line in path.read_bytes().splitlines():
-            rows.append(_clip(line))
+            rows.append(_clip(line, rows[-1].audio_start + rows[-1].audio_length if rows else 0))
     except (ValueError, TypeError, KeyError) as error:
-        raise CorpusError(f"{path}, line {len(rows) + 1}, is damaged.") from error
+        raise CorpusError(
+            f"{path}, line {len(rows) + 1}, is damaged; prepare the corpus again."
+        ) from error
     return rows
 
 
-def _clip(line: bytes) -> Clip:
+def _clip(line: bytes, start: int) -> Clip:
     row = json.loads(line)
     row |= {key: tuple(row[key]) for key in ("phones", "ids", "frames")}
     clip = Clip(**row)
     if not len(clip.phones) == len(clip.ids) == len(clip.frames):
         raise ValueError("lengths differ")
-    if clip.audio_length != HOP * sum(clip.frames):
+    if clip.audio_length != HOP * sum(clip.frames) or min(clip.frames) < 0:
         raise ValueError("durations and audio differ")
+    if not all(0 <= symbol < len(SYMBOLS) for symbol in clip.ids):
+        raise ValueError("a phone is not in the table")
+    if clip.audio_start != start:
+        raise ValueError("its audio is not where that of the clip before ends")
     return clip
 
 
@@ -234,6 +241,7 @@ def _map_audio(folder: Path, length: int) -> np.ndarray[tuple[int], np.dtype[np.
     size = path.stat().st_size if path.is_file() else 0
     if size != 2 * length or length == 0:
         raise CorpusError(
-            f"{path} is damaged: it has {size:,} bytes and its clips need {2 * length:,}."
+            f"{path} is damaged: it has {size:,} bytes and its clips need {2 * length:,}; prepare "
+            "the corpus again."
         )
     return np.memmap(path, dtype="<i2", mode="r")

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -244,6 +245,7 @@ def _finish(
     clips = [row["clip"] for row in rows if row["clip"]]
     left_out = tuple(LeftOut(**row["left_out"]) for row in rows if row["left_out"])
     if not clips:
+        _discard(out)
         kinds = Counter(clip.kind for clip in left_out)
         raise CorpusError(
             "No clip could be used: "
@@ -266,6 +268,14 @@ def _finish(
     with replacing(out / CLIPS_FILE) as path:
         path.write_text("".join(json.dumps(clip) + "\n" for clip in clips))
     return report
+
+
+def _discard(out: Path) -> None:
+    """Removes what a preparation without a usable clip has written."""
+    for name in (AUDIO_FILE, UNFINISHED_FILE):
+        (out / name).unlink(missing_ok=True)
+    with suppress(OSError):  # another's files lie there too
+        out.rmdir()
 
 
 def _held_out(texts: Sequence[str], count: int | None) -> set[str]:
