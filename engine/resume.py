@@ -171,7 +171,9 @@ def branch(snapshot: Path, profile: Path | None, changes: Sequence[str] = ()) ->
     start = f"voice.checkpoint={json.dumps(str(snapshot))}"
     if profile is not None:
         return profiles.load(profile, [start, *changes])
-    knobs = dict(checkpoint.read_card(snapshot).about.get("knobs", {}))
+    knobs = checkpoint.read_card(snapshot).about.get("knobs", {})
+    if not isinstance(knobs, dict):
+        raise JournalError(f"{snapshot} has knobs that are no table; name a profile too")
     folder = snapshot.resolve().parent.parent
     try:
         profile_of(folder)
