@@ -326,6 +326,38 @@ def test_missing_audio_is_refused(prepared, tmp_path):
         PreparedCorpus.open(tmp_path / "copy")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"audio_start": 300},
+        {"audio_start": -300},
+        {"ids": lambda row: [151] * len(row["ids"])},
+        {"frames": lambda row: [-1, row["frames"][0] + row["frames"][1] + 1, *row["frames"][2:]]},
+    ],
+    ids=["elsewhere", "before", "symbols", "frames"],
+)
+def test_rows_that_fit_neither_audio_nor_table_are_refused(prepared, tmp_path, changes):
+    shutil.copytree(prepared, tmp_path / "copy")
+    path = tmp_path / "copy" / "clips.jsonl"
+    first, *rest = path.read_text().splitlines()
+    row = json.loads(first)
+    row |= {key: value(row) if callable(value) else value for key, value in changes.items()}
+    path.write_text("\n".join([json.dumps(row), *rest]) + "\n")
+    with pytest.raises(CorpusError, match="line 1, is damaged; prepare the corpus again"):
+        PreparedCorpus.open(tmp_path / "copy")
+
+
+def test_nothing_is_left_of_a_preparation_without_a_clip(tmp_path):
+    folder = make_corpus(tmp_path / "voice", [("a", "", "arctic_a0102_1592746203")])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("kept")
+    for out in ("out", "new"):
+        with pytest.raises(CorpusError):
+            prepare(folder, tmp_path / out, processes=1)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    assert not (tmp_path / "new").exists()
+
+
 def test_rows_are_plain_json_with_what_training_needs(prepared):
     row = json.loads((prepared / "clips.jsonl").read_text().splitlines()[0])
     assert set(row) == set(Clip.__dataclass_fields__) - {"speaker_id"}

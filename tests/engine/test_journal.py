@@ -191,7 +191,8 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_profile_in_the_folder_loads_back_equal(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
-        "[reward.models]\nwer = -1.0\n[judges]\nmodels = []\n[schedule]\nbetas = [0.1]\n"
+        "[reward.models]\nwer = -1.0\n[judges]\nmodels = []\n"
+        "[schedule]\nkind = 'betas'\nbetas = [0.1]\n"
     )
     profile = load(tmp_path / "mine.toml", [f"runs={tmp_path}"])
     folder = create(profile, tomli_w.dumps(plain(profile)), NOON)

@@ -79,6 +79,13 @@ def test_derived_sizes() -> None:
         (changed(blocks_per_level=3), "blocks_per_level is 3"),
         (changed(range_lstm=0), "every size must be above 0"),
         (changed(speakers=-1), "every size must be above 0"),
+        (
+            changed(u_pre=2**40),
+            r"every size must be above 0 and at most 100,000, not \[1099511627776\]",
+        ),
+        (changed(position_scale=float("nan")), r"every size must be above 0 .*, not \[nan\]"),
+        (changed(encoder_layers=65), "encoder_layers is 65, and the most is 64"),
+        (changed(u_factors=[1] * 65), "u_factors has 65 levels, and the most is 64"),
     ],
 )
 def test_bad_config_is_refused_by_name(text: str, sentence: str) -> None:
