@@ -22,10 +22,16 @@ from engine.recorded import Recording, record
 from engine.rewards import registry
 from engine.rewards.base import ScoreModel
 from engine.synthesis import Utterance, utter
+from engine.text import TextError
 
 VOICES = Path(__file__).parent / "voices"
 BUNDLED_PROMPTS = {"bundled": "prompts", "ljspeech": "ljspeech"}
 """Names a profile may use instead of a file -> stem of the lists in the package."""
+
+ALL_TRAINED = (
+    "every prompt of prompts.evaluation is in prompts.train as well; name sentences that are not "
+    "trained on, or: bundled"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ def assemble(profile: Profile, device: torch.device) -> Parts:
     voice = load_voice(profile, device, notices)
     speaker = voice.speaker(profile.voice.speaker)
     schedule = choose_schedule(profile, voice, notices)
-    weights = choose_rewards(profile, notices)
+    weights = choose_rewards(profile).weights
     try:
         registry.check_disjoint(weights, (*profile.judges.models, *profile.judges.optional))
         judges = choose_judges(profile, notices)
@@ -60,7 +66,10 @@ def assemble(profile: Profile, device: torch.device) -> Parts:
         raise ProfileError(str(error)) from None
 
     def say(texts: Sequence[str]) -> list[Utterance]:
-        return utter(voice.model, texts, speaker, profile.voice.pace)
+        try:
+            return utter(voice.model, texts, speaker, profile.voice.pace)
+        except TextError as error:
+            raise ProfileError(f"a prompt of the profile cannot be spoken: {error}") from None
 
     rate = voice.card.config.sample_rate
     recordings: dict[str, Recording] = {}
@@ -79,7 +88,7 @@ def assemble(profile: Profile, device: torch.device) -> Parts:
         if sum(u.seconds(rate) <= longest for u in held_out) == profile.evaluation.prompts:
             break
     if not held_out:
-        raise ProfileError("every prompt of prompts.evaluation is in prompts.train as well")
+        raise ProfileError(ALL_TRAINED)
     unseen = short(held_out, longest, rate)
     return Parts(
         voice,
@@ -103,12 +112,16 @@ def drawn(texts: tuple[str, ...], profile: Profile) -> list[str]:
 
 
 def load_voice(profile: Profile, device: torch.device, notices: list[str]) -> Voice:
+    return checkpoint.load(choose_voice(profile, notices), device)
+
+
+def choose_voice(profile: Profile, notices: list[str]) -> str:
+    """The profile's voice, or its stand-in where there is no file of its name."""
     spec = profile.voice
-    wanted = spec.checkpoint
-    if wanted != "bundled" and not Path(wanted).is_file() and spec.fallback:
-        notices.append(f"{wanted} is not there: {spec.fallback} voice stands in")
-        wanted = spec.fallback
-    return checkpoint.load(wanted, device)
+    if spec.checkpoint == "bundled" or Path(spec.checkpoint).is_file() or not spec.fallback:
+        return spec.checkpoint
+    notices.append(f"{spec.checkpoint} is not there: {spec.fallback} voice stands in")
+    return spec.fallback
 
 
 def choose_schedule(profile: Profile, voice: Voice, notices: list[str]) -> ScheduleSpec:
@@ -122,8 +135,21 @@ def choose_schedule(profile: Profile, voice: Voice, notices: list[str]) -> Sched
     return spec
 
 
-def choose_rewards(profile: Profile, notices: list[str]) -> Mapping[str, float]:
-    """The reward's columns, or the stand-in's where one of their models cannot be had."""
+@dataclass(frozen=True, slots=True)
+class RewardChoice:
+    weights: Mapping[str, float]
+    """Score column -> weight."""
+    stand_in: str = ""
+    """Such as "distillmos for utmos"; empty where the profile's own models are there."""
+    notice: str = ""
+    """The same as a sentence, and why."""
+
+
+def choose_rewards(profile: Profile) -> RewardChoice:
+    """The reward's columns, or the stand-in's where one of their models cannot be had.
+
+    Loads no model. Errors: ProfileError, one sentence.
+    """
     spec = profile.reward
     try:  # a misspelt name is an error, never a reason for the stand-in
         for name in (*spec.models, *spec.fallback):
@@ -132,12 +158,12 @@ def choose_rewards(profile: Profile, notices: list[str]) -> Mapping[str, float]:
         raise ProfileError(f"reward: {error}") from None
     missing = [why for name in spec.models if (why := registry.missing(name))]
     if not missing:
-        return spec.models
+        return RewardChoice(spec.models)
     if not spec.fallback:
         raise ProfileError(f"reward.models: {missing[0]}")
-    stand_in = ", ".join(spec.fallback)
-    notices.append(f"{missing[0]}: {stand_in} stands in as the reward, and is another score")
-    return spec.fallback
+    here, wanted = ", ".join(spec.fallback), ", ".join(spec.models)
+    told = f"{here} stands in for {wanted} as the reward, and is another score: {missing[0]}"
+    return RewardChoice(spec.fallback, f"{here} for {wanted}", told)
 
 
 def choose_judges(profile: Profile, notices: list[str]) -> tuple[str, ...]:

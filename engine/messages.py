@@ -188,6 +188,9 @@ class SessionStarted:
     """Timesteps that may be trained: {t : sigma_t >= sigma_min} within the window."""
     sample_rate: int
     """Hz"""
+    stand_in: str = ""
+    """Which score rewards in the place of the one the profile asks for, such as "distillmos for
+    utmos"; empty: the one that was asked for."""
     parent: str = ""
     """The snapshot of another run that this one branched off; empty: none."""
 
@@ -286,6 +289,8 @@ class SessionEnded:
     reason: Reason
     error: str = ""
     """One sentence, where the reason is failed."""
+    refused: bool = False
+    """It failed on its input before anything began: mended there, it may be asked for again."""
 
 
 Event: TypeAlias = (

@@ -1,4 +1,4 @@
-"""The second line: the phase and its progress, the updates done, the pace, the time left."""
+"""The second line: phase, progress, a stand-in reward, updates done, pace, time left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Status(Lines):
     """Redrawn at every change; all its numbers come from the snapshot, none from a clock."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"ink--{part}" for part in ("phase", "bar", "rest", "label", "value", "failed")
+        f"ink--{part}" for part in ("phase", "bar", "rest", "label", "value", "stand-in", "failed")
     }
 
     now = Snapshot()
@@ -33,15 +33,25 @@ class Status(Lines):
     def line(self, y: int, width: int) -> Text:
         if self.now.ended is not None:
             return self.verdict(width) if self.now.started else Text()
-        right = self.pace(width)
+        stand_in, right = self.stand_in(), self.pace(width)
+        if stand_in.cell_len > width - LONGEST_PHASE - right.cell_len - 2:
+            right = self.pace(width, brief=True)
         left = Text(self.now.phase.ljust(LONGEST_PHASE), self.ink("phase"))
+        left += stand_in
         done, total = self.now.progress
         if total:
             count = f" {done}/{total}"
-            room = width - LONGEST_PHASE - right.cell_len - len(count) - 3
+            room = width - left.cell_len - right.cell_len - len(count) - 3
             left += self.bar(min(done / total, 1.0), min(max(room, 0), width // 4))
             left.append(count, self.ink("label"))
         return formats.spread(left, right, width)
+
+    def stand_in(self) -> Text:
+        """Which score rewards in the place of another; said for as long as it does."""
+        started = self.now.started
+        if started is None or not started.stand_in:
+            return Text()
+        return Text(f"  {formats.plain(started.stand_in)}", self.ink("stand-in"))
 
     def bar(self, share: float, cells: int) -> Text:
         """A line that fills from the left, to half a cell."""
@@ -53,7 +63,7 @@ class Status(Lines):
             " ", (full, self.ink("bar")), ("─" * (cells - len(full)), self.ink("rest"))
         )
 
-    def pace(self, width: int) -> Text:
+    def pace(self, width: int, brief: bool = False) -> Text:
         """Update k / N · a minute · left, as much as a line of this width can hold."""
         now, label, value = self.now, self.ink("label"), self.ink("value")
         if now.started is None:
@@ -64,9 +74,9 @@ class Status(Lines):
         seconds = [sum(stats.seconds.values()) for _, stats in now.history[-RECENT:]]
         mean = sum(seconds) / len(seconds) if seconds else 0.0
         if mean > 0:
-            minute = 60 / mean
-            told.append(f" · {minute:.3g}", value)
-            told.append(" a minute" if width >= ROOMY else "/min", label)
+            if not brief:
+                told.append(f" · {60 / mean:.3g}", value)
+                told.append(" a minute" if width >= ROOMY else "/min", label)
             if left := max(total - now.update, 0):
                 told.append(f" · {formats.duration(mean * left)}", value)
                 told.append(" left", label)
@@ -77,6 +87,8 @@ class Status(Lines):
         assert ended is not None
         done = f"{ended.reason} after {now.update} update{'' if now.update == 1 else 's'}"
         if not ended.error:
-            return Text(formats.shortened(done, width), self.ink("phase"))
+            told = Text(formats.shortened(done, width), self.ink("phase")) + self.stand_in()
+            told.truncate(width)
+            return told
         told = Text(f"{ended.reason}: {formats.plain(ended.error)}", self.ink("failed"))
         return formats.spread(told, Text(f"after update {now.update}", self.ink("label")), width)

@@ -100,11 +100,14 @@ def test_a_missing_reward_is_an_error_unless_the_profile_names_a_stand_in(
     why = "utmos needs its weights"
     monkeypatch.setattr(registry, "missing", lambda name: why if name == "utmos" else "")
     with pytest.raises(ProfileError, match=rf"^reward\.models: {why}$"):
-        choose_rewards(load("reward.models={utmos=1.0}"), [])
-    notices: list[str] = []
-    change = ("reward.models={utmos=1.0}", "reward.fallback={loudness=0.5}")
-    assert choose_rewards(load(*change), notices) == {"loudness": 0.5}
-    assert notices == [f"{why}: loudness stands in as the reward, and is another score"]
+        choose_rewards(load("reward.models={utmos=1.0}"))
+    choice = choose_rewards(load("reward.models={utmos=1.0}", "reward.fallback={loudness=0.5}"))
+    assert choice.weights == {"loudness": 0.5}
+    assert choice.stand_in == "loudness for utmos"
+    told = "loudness stands in for utmos as the reward, and is another score"
+    assert choice.notice == f"{told}: {why}"
+    there = choose_rewards(load("reward.fallback={loudness=0.5}"))
+    assert (there.stand_in, there.notice) == ("", "")
 
 
 def test_nothing_stands_in_for_what_is_there(parts, place: Path) -> None:

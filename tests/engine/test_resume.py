@@ -1,0 +1,396 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine import checkpoint, resume
+from engine import journal as journals
+from engine import profile as profiles
+from engine.journal import JournalError, replay
+from engine.messages import (
+    CheckpointSaved,
+    ClipsScored,
+    EvaluationFinished,
+    Event,
+    KnobsChanged,
+    PhaseEntered,
+    SessionEnded,
+    SessionResumed,
+    SetKnobs,
+    Snapshot,
+    Stop,
+    UpdateFinished,
+)
+from engine.profile import ProfileError
+from engine.resume import State
+from engine.rl.algorithms import ALGORITHMS
+from engine.session import Session
+from tests.voices import write_profile, write_voice
+
+UPDATES = 3
+CHANGES = (
+    f"train.updates={UPDATES}", "train.inner_epochs=2", "train.save_every=1", "evaluation.every=1",
+    "train.advantage=per_prompt", "prompts.most=1",
+)  # fmt: skip
+"""One prompt, so that its remembered rewards are enough for the per-prompt statistics at once."""
+
+When = Callable[[Event], bool]
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that a session does on errors may run."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resume")
+    write_profile(folder, write_voice(folder / "voice.safetensors", ("anna", "ben")))
+    return folder
+
+
+def begin(place: Path, name: str, *changes: str) -> tuple[profiles.Profile, Path]:
+    profile = profiles.load(place / "tiny.toml", [*CHANGES, *changes])
+    folder = place / name
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "samples").mkdir()
+    (folder / "profile.json").write_text(json.dumps(journals.plain(profile)))
+    return profile, folder
+
+
+def run(
+    profile: profiles.Profile,
+    folder: Path,
+    before: Snapshot | None = None,
+    until: When | None = None,
+    stop: When = lambda event: False,
+) -> Session:
+    """A session that turns alpha after its first update; killed, or stopped, where told."""
+
+    def emit(event: Event) -> None:
+        # What was asked for and not yet obeyed when the process died is asked for again.
+        lost = isinstance(event, SessionResumed) and event.knobs.alpha != 3.0
+        if (isinstance(event, UpdateFinished) or lost) and event.update == 1:
+            session.commands.put(SetKnobs({"alpha": 3.0, "learning_rate": 2e-3}))
+        if stop(event):
+            session.commands.put(Stop())
+        if until is not None and until(event):
+            raise Killed
+
+    session = Session(profile, folder, emit, before)
+    if until is None:
+        session.run()
+    else:
+        with pytest.raises(Killed):
+            session.run()
+    return session
+
+
+def weights(session: Session) -> dict[str, Tensor]:
+    return session.voice.model.state_dict()
+
+
+def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert [k for k in one if not torch.equal(one[k], other[k])] == []
+
+
+def told(folder: Path) -> Snapshot:
+    """What a screen shows of a run, without wall times, log lines and where it lies."""
+    now = replay(folder)
+    assert now.started is not None
+    stats = [(u, replace(s, seconds=dict.fromkeys(s.seconds, 0.0))) for u, s in now.history]
+    return replace(
+        now, history=tuple(stats), log=(), started=replace(now.started, run="", folder="")
+    )
+
+
+@pytest.fixture(scope="module")
+def unstopped(place: Path) -> Callable[[str], Session]:
+    """The same session without a stop, by algorithm; each runs once."""
+    done: dict[str, Session] = {}
+
+    def of(name: str) -> Session:
+        if name not in done:
+            done[name] = run(
+                *begin(place, f"unstopped-{name}", f"train.algorithm={name}", *extra(name))
+            )
+        return done[name]
+
+    return of
+
+
+def extra(name: str) -> tuple[str, ...]:
+    """rwr_raw takes raw rewards only."""
+    return ("train.advantage=auto",) if ALGORITHMS[name].weigh else ()
+
+
+# --- equality -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_resumed_session_is_the_one_that_was_never_stopped(
+    place: Path, unstopped: Callable[[str], Session], name: str
+) -> None:
+    """Killed within its second update, after alpha and the learning rate were turned."""
+    profile, folder = begin(place, f"killed-{name}", f"train.algorithm={name}", *extra(name))
+    run(profile, folder, until=lambda e: e == PhaseEntered(1, "optimise"))
+    again, before = resume.reopen(folder)
+    assert again == profile
+    resumed, whole = run(again, folder, before), unstopped(name)
+    assert_same(weights(resumed), weights(whole))
+    started = weights_at_start(folder)
+    assert any(not torch.equal(v, started[k]) for k, v in weights(resumed).items())
+    assert_same(
+        resume.optimizer_tensors(resumed.learner.optimizer),
+        resume.optimizer_tensors(whole.learner.optimizer),
+    )
+    assert resumed.learner.statistics.state() == whole.learner.statistics.state()
+    assert told(folder) == told(whole.folder)
+
+
+def weights_at_start(folder: Path) -> dict[str, Tensor]:
+    return checkpoint.load(resume.start_path(folder)).model.state_dict()
+
+
+MOMENTS: dict[str, When] = {
+    "before the first update": lambda e: e == PhaseEntered(0, "rollout"),
+    "with its clips scored": lambda e: isinstance(e, ClipsScored) and e.update == 2,
+    "with an update done and no state": lambda e: isinstance(e, UpdateFinished) and e.update == 1,
+    "within an evaluation": lambda e: e == PhaseEntered(1, "evaluate"),
+    "after an evaluation": lambda e: isinstance(e, EvaluationFinished) and e.update == 1,
+    "while saving": lambda e: e == PhaseEntered(1, "save"),
+    "with a checkpoint saved": lambda e: isinstance(e, CheckpointSaved) and e.update == 1,
+    "with a knob turned": lambda e: isinstance(e, KnobsChanged),
+    "within the last evaluation": lambda e: e == PhaseEntered(UPDATES, "evaluate"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_it_does_not_matter_when_it_was_killed(
+    place: Path, unstopped: Callable[[str], Session], moment: str
+) -> None:
+    profile, folder = begin(place, f"moment-{moment}")
+    run(profile, folder, until=MOMENTS[moment])
+    again, before = resume.reopen(folder)
+    resumed = run(again, folder, before)
+    assert_same(weights(resumed), weights(unstopped("dlpo")))
+    assert told(folder) == told(unstopped("dlpo").folder)
+
+
+def test_stopped_twice_and_resumed_twice(place: Path, unstopped: Callable[[str], Session]) -> None:
+    profile, folder = begin(place, "twice")
+    run(profile, folder, stop=lambda e: e == PhaseEntered(0, "optimise"))
+    for update in (1, 2):
+        again, before = resume.reopen(folder)
+        assert before.ended is None
+        wanted = PhaseEntered(update, "score")
+        run(again, folder, before, stop=lambda e, wanted=wanted: e == wanted)
+    again, before = resume.reopen(folder)
+    resumed = run(again, folder, before)
+    assert_same(weights(resumed), weights(unstopped("dlpo")))
+    assert sum(isinstance(e, SessionResumed) for e in journals.events(folder)) == 3
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from engine.journal import profile_of
+from engine.messages import ClipsScored
+from engine.session import Session
+folder = Path(sys.argv[1])
+def emit(event):
+    if isinstance(event, ClipsScored) and event.update == 2:
+        os._exit(9)
+Session(profile_of(folder), folder, emit).run()
+"""
+
+
+def test_a_process_that_is_gone_loses_the_update_in_flight(place: Path) -> None:
+    changes = ("evaluation.every=0", "train.updates=2", "train.save_every=9")
+    _, folder = begin(place, "gone", *changes)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(folder)], check=False, capture_output=True, text=True,
+        cwd=Path(__file__).parents[2], env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 9, done.stderr
+    again, before = resume.reopen(folder)
+    assert resume.newest(folder).update == before.update == 1
+    resumed = run(again, folder, before)
+    whole = run(*begin(place, "not gone", *changes))
+    assert_same(weights(resumed), weights(whole))
+
+
+def test_more_updates_may_be_asked_for_than_the_run_had(
+    place: Path, unstopped: Callable[[str], Session]
+) -> None:
+    _, folder = begin(place, "more", "train.updates=2", "evaluation.every=0")
+    run(profiles_of(folder), folder)
+    with pytest.raises(JournalError, match=r"has finished its 2 updates; .* train.updates=4"):
+        resume.reopen(folder)
+    again, before = resume.reopen(folder, ["train.updates=3"])
+    longer = run(again, folder, before)
+    assert longer.update == 3
+    assert replay(folder).started.updates == 3  # type: ignore[union-attr]
+
+
+def profiles_of(folder: Path) -> profiles.Profile:
+    return journals.profile_of(folder)
+
+
+# --- what lies on the disk ------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(place: Path, tmp_path: Path) -> Path:
+    """A run that was stopped within its third update; a copy of its own for each test."""
+    folder = place / "stopped"
+    if not folder.exists():
+        run(*begin(place, "stopped"), stop=lambda e: e == PhaseEntered(2, "score"))
+    return Path(shutil.copytree(folder, tmp_path / "stopped"))
+
+
+def test_two_states_are_kept_and_the_older_stands_in_for_a_damaged_one(stopped: Path) -> None:
+    newest, older = resume.saved(stopped)
+    assert (newest.name, older.name) == ("update-000002.safetensors", "update-000001.safetensors")
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert resume.newest(stopped).update == 1
+    older.write_bytes(b"")
+    with pytest.raises(JournalError, match=r"no state of .* can be read"):
+        resume.newest(stopped)
+
+
+def test_the_torn_line_of_a_killed_process_is_cut_off(stopped: Path) -> None:
+    path = stopped / "events.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"at": "2026-11-25T17:00:00", "kind": "UpdateFin')
+    profile, before = resume.reopen(stopped)
+    run(profile, stopped, before)
+    assert path.read_bytes().startswith(whole)
+    assert replay(stopped).update == UPDATES
+
+
+def test_a_run_at_work_is_not_opened_twice(stopped: Path) -> None:
+    profile, before = resume.reopen(stopped)
+    at_work = Session(profile, stopped, lambda event: None, before)
+    with pytest.raises(JournalError, match="is at work in another process"):
+        Session(profile, stopped, lambda event: None, before)
+    at_work.journal.close()
+
+
+def test_the_optimiser_comes_back_as_it_was() -> None:
+    torch.manual_seed(0)
+    one, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    optimizers = [torch.optim.AdamW(m.parameters(), lr=0.1) for m in (one, other)]
+    one(torch.ones(1, 3)).sum().backward()
+    optimizers[0].step()
+    resume.restore_optimizer(optimizers[1], resume.optimizer_tensors(optimizers[0]))
+    assert_same(*(resume.optimizer_tensors(o) for o in optimizers))
+    assert set(resume.optimizer_tensors(optimizers[1])) >= {"0.step", "0.exp_avg", "1.exp_avg_sq"}
+
+
+def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
+    state = State(
+        7, {"w": torch.randn(2)}, {"0.step": torch.tensor(3.0)}, {"Fête": [0.1, 1 / 3]}, 2,
+        torch.tensor([[float("nan"), 1.0]]), {"training prompts": "abc"},
+    )  # fmt: skip
+    resume.write(tmp_path, state)
+    again = resume.read(resume.saved(tmp_path)[0])
+    assert (again.update, again.skipped, again.statistics) == (7, 2, {"Fête": [0.1, 1 / 3]})
+    assert again.identity == state.identity
+    assert_same(dict(again.policy), dict(state.policy))
+    assert_same(dict(again.optimizer), dict(state.optimizer))
+    assert again.first is not None
+    assert bool(again.first.isnan()[0, 0])
+
+
+# --- what cannot be -------------------------------------------------------------
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match=r"there is no run .*nowhere"):
+        resume.reopen(tmp_path / "nowhere")
+    with pytest.raises(JournalError, match=r"holds no profile.toml"):
+        resume.reopen(tmp_path)
+
+
+def test_a_run_that_never_began_has_nothing_to_go_on_from(place: Path) -> None:
+    profile, folder = begin(place, "never began")
+    run(profile, folder, until=lambda e: e == PhaseEntered(0, "evaluate"))
+    with pytest.raises(JournalError, match="ended before its first update"):
+        resume.reopen(folder)
+
+
+def test_a_change_that_would_make_it_another_run_is_refused(stopped: Path) -> None:
+    with pytest.raises(JournalError, match=r"knobs.alpha=9 would make it another run.*--from"):
+        resume.reopen(stopped, ["knobs.alpha=9"])
+
+
+def test_other_prompts_than_it_was_begun_with_are_refused(place: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "train.txt"
+    prompts.write_text("Go on.\n")
+    profile, folder = begin(place, "other prompts", f"prompts.train={prompts}")
+    run(profile, folder, until=lambda e: e == PhaseEntered(1, "score"))
+    prompts.write_text("Stay.\n")
+    again, before = resume.reopen(folder)
+    session = run(again, folder, before)
+    end = list(journals.events(folder))[-1]
+    assert isinstance(end, SessionEnded)
+    assert "its training prompts were" in end.error
+    assert session.update == 0
+
+
+# --- branches -------------------------------------------------------------------
+
+
+def test_a_branch_is_a_new_run_from_a_snapshot_with_its_parent_told(
+    place: Path, unstopped: Callable[[str], Session]
+) -> None:
+    parent = unstopped("dlpo")
+    snapshot = parent.folder / "checkpoints/update-000003.safetensors"
+    profile = resume.branch(snapshot, None, ["knobs.beta=0.5", "train.updates=1"])
+    assert profile.knobs == replace(parent.knobs, beta=0.5)  # alpha as it was turned
+    assert profile.train == replace(parent.profile.train, updates=1)
+    folder = place / "branch"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "samples").mkdir()
+    branched = run(profile, folder)
+    assert_same(weights_at_start(folder), weights(parent))
+    started = replay(folder).started
+    assert started is not None
+    assert started.parent == "unstopped-dlpo, update 3"
+    saved = checkpoint.read_card(folder / "checkpoints/update-000001.safetensors").about
+    assert saved["branched_from"] == "unstopped-dlpo, update 3"
+    assert saved["parent"] == str(snapshot)
+    assert branched.update == 1
+
+
+def test_a_snapshot_outside_its_run_needs_a_profile(
+    place: Path, unstopped: Callable[[str], Session], tmp_path: Path
+) -> None:
+    snapshot = unstopped("dlpo").folder / "checkpoints/update-000003.safetensors"
+    lonely = tmp_path / "a" / "b" / "lonely.safetensors"
+    lonely.parent.mkdir(parents=True)
+    shutil.copy(snapshot, lonely)
+    with pytest.raises(JournalError, match="does not lie in a run's folder; name a profile too"):
+        resume.branch(lonely, None)
+    profile = resume.branch(lonely, place / "tiny.toml", ["knobs.alpha=7"])
+    assert (profile.voice.checkpoint, profile.knobs.alpha) == (str(lonely), 7.0)
+    with pytest.raises(ProfileError, match="unknown key 'alpa'"):
+        resume.branch(lonely, place / "tiny.toml", ["knobs.alpa=7"])
