@@ -104,13 +104,14 @@ class Bridge:
         # BaseException: a library that calls sys.exit must be told of, too.
         except BaseException as error:
             log.exception("the session failed")
-            self._fail(sentence(error))
+            unopened = self._session is None
+            self._fail(sentence(error), unopened and isinstance(error, ValueError))
         else:
             self._fail("the session's thread returned without saying why it ended")
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str, refused: bool = False) -> None:
         if not self._ended:
-            self._emit(SessionEnded(self._updates, "failed", why))
+            self._emit(SessionEnded(self._updates, "failed", why, refused))
 
 
 def sentence(error: BaseException) -> str:

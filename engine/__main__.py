@@ -49,7 +49,7 @@ def say(data: dict[str, object]) -> None:
 
 
 def session(options: argparse.Namespace) -> int:
-    from engine import journal
+    from engine import journal, preflight
     from engine.resume import reopen
     from engine.session import Session
 
@@ -61,18 +61,24 @@ def session(options: argparse.Namespace) -> int:
         folder = options.resume
     else:
         settings = profiles.load(options.profile, options.changes)
+        preflight.check(settings)
         # JSON, not TOML: what writes TOML need not be installed here.
         text = json.dumps(journal.plain(settings), indent=1)
         folder = journal.create(settings, text, datetime.now(), "profile.json")
-    reasons: list[str] = []
+    ends: list[m.SessionEnded] = []
 
     def hear(event: m.Event) -> None:
         say(m.to_json(event))
         if isinstance(event, m.SessionEnded):
-            reasons.append(event.reason)
+            ends.append(event)
 
     Session(settings, folder, hear, before).run()
-    return int(reasons == ["failed"])
+    (end,) = ends
+    if end.refused:
+        if before is None:
+            journal.discard(folder)
+        raise ValueError(end.error)
+    return int(end.reason == "failed")
 
 
 def pretraining(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -45,6 +46,11 @@ def create(profile: Profile, text: str, now: datetime, name: str = "profile.toml
                 'name another place with --set runs="..."'
             ) from None
     raise JournalError(f"{base} and 98 more of its name exist already")
+
+
+def discard(folder: Path) -> None:
+    """Removes the folder of a run in which nothing began."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def plain(profile: Profile) -> dict[str, Any]:

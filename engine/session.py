@@ -17,11 +17,12 @@ from torch import Tensor
 
 from engine import checkpoint, clips, resume
 from engine import messages as m
-from engine.assembly import Parts, assemble
+from engine.assembly import Parts, assemble, choose_rewards
 from engine.checkpoint import with_about
 from engine.device import choose_device, generator, set_threads
 from engine.diffusion.sampler import RolloutNoise, choose_kept, rollout
 from engine.evaluation import evaluate, fooled, interval
+from engine.files import MENDS, told
 from engine.inbox import Inbox
 from engine.journal import Journal, events
 from engine.learner import Learner, identity
@@ -64,6 +65,7 @@ class Session:
         self.commands = self.inbox.queue
         self.knobs, self.update = profile.knobs, 0
         self.saved_at = self.skipped = 0
+        self.opened = False
         self.seconds: dict[str, float] = {}
         self.first: Tensor | None = None
         self.latest: dict[str, m.Interval | None] = {}
@@ -77,7 +79,8 @@ class Session:
         except Exception as error:  # the thread's one boundary: report, never vanish
             log.exception("the session failed")
             self.rescue()
-            self.end("failed", sentence(error))
+            refused = isinstance(error, ValueError) and not self.opened
+            self.end("failed", sentence(error), refused)
         finally:
             with suppress(OSError):  # told already, by the event that could not be written
                 self.journal.close()
@@ -116,6 +119,9 @@ class Session:
     def open(self) -> None:
         """Loads what the profile names; on going on, the voice that the session began with."""
         profile = self.profile
+        self.choice = choose_rewards(profile)
+        if self.choice.notice and self.before is None:  # the first thing that is said
+            self.notice(self.choice.notice, "warning")
         self.enter("loading")
         set_threads(profile.device)
         self.device = choose_device(profile.device)
@@ -128,6 +134,7 @@ class Session:
         self.rate = self.voice.card.config.sample_rate
         self.learner = Learner.create(profile, self.parts, self.device)
         self.identity = identity(profile, self.parts)
+        self.opened = True
 
     def begin(self) -> None:
         """Says what will be trained, checks it, and looks at the voice as it is."""
@@ -141,7 +148,7 @@ class Session:
                 judges=tuple(judged), voice=self.voice.source, device=str(self.device),
                 precision="bf16" if learner.policies.current.compute_dtype else "fp32",
                 timesteps=learner.schedule.timesteps, kept=learner.allowed, sample_rate=self.rate,
-                parent=checkpoint.origin(self.voice.card),
+                stand_in=self.choice.stand_in, parent=checkpoint.origin(self.voice.card),
             )
         )  # fmt: skip
         for notice in self.parts.notices:
@@ -463,8 +470,8 @@ class Session:
     def notice(self, text: str, level: Literal["info", "warning"] = "info") -> None:
         self.emit(m.Noticed(self.update, level, text))
 
-    def end(self, reason: m.Reason, error: str = "") -> None:
-        event = m.SessionEnded(self.update, reason, error)
+    def end(self, reason: m.Reason, error: str = "", refused: bool = False) -> None:
+        event = m.SessionEnded(self.update, reason, error, refused)
         try:
             self.journal.write(event)
         except OSError:  # a full disk may be the very reason; whoever listens is told all the same
@@ -477,4 +484,6 @@ def sentence(error: Exception) -> str:
     text = " ".join(str(error).split()) or "no reason given"
     if isinstance(error, ValueError | SessionError):
         return text
+    if isinstance(error, OSError) and error.errno in MENDS:
+        return told(error)
     return f"{type(error).__name__}: {text}"

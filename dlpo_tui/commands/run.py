@@ -94,8 +94,10 @@ def new_run(settings: Profile) -> Opening:
     """The new run's folder with its resolved profile."""
     import tomli_w
 
-    from engine import journal
+    from engine import journal, preflight
 
+    with err.status("looking for what the profile names"):  # on a terminal only
+        preflight.check(settings)
     folder = journal.create(settings, tomli_w.dumps(journal.plain(settings)), datetime.now())
     return Opening(settings, folder, None)
 
@@ -136,8 +138,8 @@ def screen_run(opening: Opening) -> int:
     code = run_app(bridge, folder)
     if code == Exit.FAILED and not (bridge.now.ended and bridge.now.ended.error):
         tell(f"dlpo-tui: the screen failed; why is in {folder / 'session.log'}")
-    farewell(bridge.now, folder)
-    return code
+    farewell(bridge.now, opening)
+    return Exit.USAGE if refused(bridge.now) else code
 
 
 def headless_run(opening: Opening, as_json: bool) -> int:
@@ -160,9 +162,11 @@ def headless_run(opening: Opening, as_json: bool) -> int:
     session = Session(opening.settings, opening.folder, emit, opening.before)
     interrupted = stop_on_interrupt(session.commands.put)
     session.run()
-    farewell(lines.now, opening.folder)
+    farewell(lines.now, opening)
     if interrupted:
         return Exit.INTERRUPTED
+    if refused(lines.now):
+        return Exit.USAGE
     return Exit.FAILED if ended and ended[0].reason == "failed" else Exit.DONE
 
 
@@ -181,8 +185,21 @@ def stop_on_interrupt(send: m.Send) -> list[bool]:
     return interrupted
 
 
-def farewell(now: m.Snapshot, folder: Path) -> None:
-    """After the screen: what there is now, and what to do with it."""
+def refused(now: m.Snapshot) -> bool:
+    """Whether the session ended on bad input before anything began."""
+    return now.ended is not None and now.ended.refused
+
+
+def farewell(now: m.Snapshot, opening: Opening) -> None:
+    """After the screen: what there is now, and what to do with it; a refused run leaves nothing."""
+    folder = opening.folder
+    if now.ended is not None and now.ended.refused:
+        tell(f"dlpo-tui: {now.ended.error}")
+        if opening.before is None:
+            from engine.journal import discard
+
+            discard(folder)
+        return
     if now.ended is not None and now.ended.error:
         tell(f"dlpo-tui: the session failed: {now.ended.error}")
     tell(f"run    {folder}")

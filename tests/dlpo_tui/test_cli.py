@@ -18,6 +18,7 @@ from engine import audio, checkpoint, journal
 from engine import messages as m
 from engine import profile as profiles
 from engine.model.config import ModelConfig
+from engine.session import Session
 from tests.voices import (
     SPEECH,
     SPOKEN,
@@ -119,10 +120,17 @@ def test_json_gives_every_event_and_nothing_else_on_stdout(call: Call, profile: 
     assert len(kept) < len(events)
 
 
-def test_a_session_that_fails_exits_with_1_and_says_why(call: Call, profile: Path) -> None:
-    result = call("run", profile, "--headless", "--set", "voice.checkpoint=away.safetensors")
+def test_a_session_that_fails_exits_with_1_and_says_why(
+    call: Call, profile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(self: Session) -> int:
+        raise RuntimeError("the GPU is gone")
+
+    monkeypatch.setattr(Session, "one_update", lost)
+    result = call("run", profile, "--headless", "--set", "runs=here")
     assert result.exit_code == 1
-    assert "dlpo-tui: the session failed: there is no checkpoint away.saf" in result.stderr
+    assert "dlpo-tui: the session failed: RuntimeError: the GPU is gone" in result.stderr
+    assert list(Path("here").iterdir())
     assert "Traceback" not in result.output
 
 

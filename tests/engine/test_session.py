@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -720,7 +721,10 @@ def test_the_penalty_can_be_taken_on_recorded_speech(run: Run, whole: Ran, place
         ("prompts.train=nowhere.txt", "there are no prompts nowhere.txt"),
         ("reward.models={lodness=1.0}", "There is no score 'lodness'; did you mean 'loudness'?"),
         ("reward.models={clipping=1.0}", "its weight must be negative"),
-        ("schedule={kind='respaced', timesteps=3, sampler='ddim', eta=0.0}", "no timestep of this schedule"),
+        (
+            "schedule={kind='respaced', timesteps=3, sampler='ddim', eta=0.0}",
+            "no timestep of this schedule",
+        ),
         ("device.device=quantum", "device.device = 'quantum' is no device"),
     ],
 )
@@ -750,11 +754,54 @@ def test_a_full_disk_is_told_although_it_cannot_be_journaled(
     assert "No space left on device" in ran.ended.error
 
 
+def test_a_disk_that_fills_up_ends_the_session_and_spoils_nothing(run: Run) -> None:
+    """No file may grow past a size, from the first update on: much like a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(event: Event, session: Session) -> None:
+        if isinstance(event, CheckpointSaved):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+
+    try:
+        ran = run("train.updates=3", "evaluation.every=0", "train.samples_every=9", react=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ran.ended.reason == "failed"
+    assert not ran.ended.refused
+    assert ran.ended.error.startswith("File too large ")
+    assert ran.ended.error.endswith("; make room, or name another place")
+    (saved,) = (ran.folder / "checkpoints").iterdir()
+    assert checkpoint.load(saved).card.about["update"] == 1
+    assert replay(ran.folder).ended == ran.ended
+    assert not list(ran.folder.rglob("*.part*"))
+    again: list[Event] = []
+    before = replace(replay(ran.folder), ended=None)
+    Session(ran.session.profile, ran.folder, again.append, before).run()
+    assert again[-1] == SessionEnded(3, "finished")
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"), [("voice.speaker=bem", True), ("train.updates=1", False)]
+)
+def test_only_what_failed_before_anything_began_was_refused(
+    run: Run, monkeypatch: pytest.MonkeyPatch, change: str, refused: bool
+) -> None:
+    def lost(self: Session) -> int:
+        raise ValueError("lost")
+
+    monkeypatch.setattr(Session, "one_update", lost)
+    ran = run(change)
+    assert (ran.ended.reason, ran.ended.refused) == ("failed", refused)
+
+
 def test_our_own_errors_speak_for_themselves_and_others_are_named() -> None:
     assert sentence(ValueError("it is\n  off")) == "it is off"
     assert sentence(session.SessionError("why")) == "why"
     assert sentence(RuntimeError("CUDA out of memory")) == "RuntimeError: CUDA out of memory"
     assert sentence(KeyError()) == "KeyError: no reason given"
+    full = OSError(28, "No space left on device", "a.flac")
+    assert sentence(full) == "No space left on device a.flac; make room, or name another place"
+    assert sentence(OSError(5, "Input/output error")) == "OSError: [Errno 5] Input/output error"
 
 
 def test_an_interval_survives_the_card(whole: Ran) -> None:
