@@ -48,7 +48,8 @@ def of(events: list[m.Event], kind: type) -> list:
 
 def test_it_finishes_and_says_with_what(ran: tuple[Path, list[m.Event]]) -> None:
     _, events = ran
-    assert events[-1] == m.SessionEnded(1, "finished")
+    (ended,) = of(events, m.SessionEnded)
+    assert (ended.reason, ended.error, ended.update) == ("finished", "", 1)
     (started,) = of(events, m.SessionStarted)
     assert started.voice == "bundled"
     assert [column.name for column in started.rewards] == ["distillmos"]

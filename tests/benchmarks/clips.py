@@ -102,6 +102,7 @@ def transcripts(voice: Voice, timesteps: int, seed: int, rows: list[dict[str, An
     return "\n".join(lines) + "\n"
 
 
+@torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--voice", default="bundled")
@@ -114,7 +115,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0: as many as there are cores")
     options = parser.parse_args()
     set_threads(DeviceSpec(threads=options.threads))
-    torch.set_grad_enabled(False)
     voice = checkpoint.load(options.voice)
     spec = schedule_for(voice, options.steps)
     sentences = chosen(read_prompts(options.prompts), len(voice.card.speakers), options.each)

@@ -292,6 +292,7 @@ def write_voice(voice: Voice, source: str, target: Path, found: dict[str, Any]) 
     say(f"{target}: {', '.join(winners)} timesteps")
 
 
+@torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--voice", default="bundled")
@@ -310,7 +311,6 @@ def main() -> None:
     parser.add_argument("--found", type=Path, help="an earlier --out, written --into; no search")
     options = parser.parse_args()
     set_threads(DeviceSpec(threads=options.threads))
-    torch.set_grad_enabled(False)
     voice = checkpoint.load(options.voice)
     found: dict[str, Any] = {}
     if options.found is not None:

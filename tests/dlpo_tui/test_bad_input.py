@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -382,18 +383,23 @@ def test_a_clip_that_cannot_be_written(
     assert refused(result) == f"dlpo-tui: {sentence}"
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """No file may grow past 20 kB: to who writes it, much like a full disk."""
+    """No file may grow past 20 kB: to who writes it, much like a full disk.
+
+    Held no longer than the write at hand: the limit is the whole process's, pytest's own log too.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_voice_that_the_disk_has_no_room_for(tmp_path: Path, small_disk: None) -> None:
+def test_a_voice_that_the_disk_has_no_room_for(tmp_path: Path) -> None:
     model = tiny_model()
-    with pytest.raises(OSError, match="File too large") as caught:
+    with pytest.raises(OSError, match="File too large") as caught, small_disk():
         checkpoint.save(tmp_path / "a.safetensors", model, checkpoint.Card(model.config, ("x",)))
     assert files.told(caught.value).endswith("a.safetensors; make room, or name another place")
     assert list(tmp_path.iterdir()) == []

@@ -43,6 +43,7 @@ def test_pretraining_makes_a_voice_and_goes_on(
     profile = tmp_path / "pretrain.toml"
     profile.write_text(
         f'start = "{start}"\nbatch = 2\nwindow_frames = 4\nsteps = 2\nevaluate_every = 1\n'
+        "device.threads = 1\n"
     )
     call = ["pretrain", str(corpus), str(profile), "--out", str(tmp_path / "out")]
     assert main(call) == 0
