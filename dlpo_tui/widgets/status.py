@@ -33,14 +33,13 @@ class Status(Lines):
     def line(self, y: int, width: int) -> Text:
         if self.now.ended is not None:
             return self.verdict(width) if self.now.started else Text()
-        stand_in, right = self.stand_in(), self.pace(width)
-        if stand_in.cell_len > width - LONGEST_PHASE - right.cell_len - 2:
-            right = self.pace(width, brief=True)
-        left = Text(self.now.phase.ljust(LONGEST_PHASE), self.ink("phase"))
-        left += stand_in
         done, total = self.now.progress
+        count = f" {done}/{total}" if total else ""
+        left = Text(self.now.phase.ljust(LONGEST_PHASE), self.ink("phase")) + self.stand_in()
+        right = self.pace(width)
+        if left.cell_len + len(count) + right.cell_len + 2 > width:
+            right = self.pace(width, brief=True)
         if total:
-            count = f" {done}/{total}"
             room = width - left.cell_len - right.cell_len - len(count) - 3
             left += self.bar(min(done / total, 1.0), min(max(room, 0), width // 4))
             left.append(count, self.ink("label"))

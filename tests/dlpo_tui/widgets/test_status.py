@@ -18,7 +18,9 @@ async def test_a_stand_in_is_said_for_as_long_as_it_rewards(stage: Stager, width
     running = [STANDING_IN, PhaseEntered(0, "rollout"), PhaseProgressed(0, "rollout", 3, 10)]
     for events in (running, [*scenes.running(3), *running], [*running, SessionEnded(0, "stopped")]):
         async with stage(events, size=(width, 24)) as at:
-            assert "distillmos for utmos" in at.lines()[1]
+            told = at.lines()[1]
+        assert "distillmos for utmos" in told
+        assert "…" not in told
 
 
 async def test_without_a_stand_in_nothing_is_said(stage: Stager) -> None:
