@@ -85,8 +85,17 @@ class Learner:
         )
 
     def restore(self, state: State) -> None:
-        """Policy, optimiser and statistics as they were; the reference stays the start's."""
-        self.policies.current.load_state_dict(dict(state.policy))
+        """Policy, optimiser and statistics as they were; the reference stays the start's.
+
+        Errors: ValueError where the state is another network's.
+        """
+        try:
+            self.policies.current.load_state_dict(dict(state.policy))
+        except RuntimeError:
+            raise ValueError(
+                f"the state of update {state.update} is that of a voice of other sizes than the "
+                "one this run began with; put the run's own resume folder back"
+            ) from None
         resume.restore_optimizer(self.optimizer, state.optimizer)
         self.statistics.restore(dict(state.statistics))
 

@@ -24,6 +24,7 @@ from engine import checkpoint
 from engine.checkpoint import Card
 from engine.data import SAMPLE_RATE_HZ, PreparedCorpus
 from engine.device import choose_device, choose_dtype, generator, set_threads
+from engine.files import check_target
 from engine.model.config import ModelConfig
 from engine.model.wavegrad2 import WaveGrad2
 from engine.profile import PretrainProfile
@@ -44,7 +45,7 @@ from engine.supervised.objective import (
 from engine.types import HOP
 
 Phase: TypeAlias = Literal["front end", "decoder"]
-STATE_FILE = "state.safetensors"
+STATE_FILE, VOICE_FILE = "state.safetensors", "voice.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Trainer:
     """The state of one training: weights, average, optimiser, step, random numbers by step."""
 
     def __init__(self, spec: PretrainProfile, corpus: PreparedCorpus, folder: Path) -> None:
+        check_target(folder / VOICE_FILE)
         set_threads(spec.device)
         self.spec, self.folder = spec, folder
         self.device = choose_device(spec.device)
@@ -296,7 +298,7 @@ class Trainer:
 
     def save(self) -> Path:
         """The voice (the average's weights) and, beside it, what resuming needs."""
-        path = self.folder / "voice.safetensors"
+        path = self.folder / VOICE_FILE
         checkpoint.save(path, self.average, self.card())
         metadata = {
             "step": str(self.step),

@@ -108,6 +108,15 @@ def test_resuming_gives_the_weights_of_a_training_never_stopped(make: Make) -> N
     assert same(weights(resumed), weights(whole))
 
 
+def test_a_file_where_the_folder_should_be_is_noticed_before_the_training(
+    make: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(NotADirectoryError):
+        make("a")
+    assert (tmp_path / "a").read_text() == "mine"
+
+
 def test_a_fresh_folder_has_nothing_to_resume(make: Make) -> None:
     trainer = make()
     before = weights(trainer)

@@ -356,6 +356,18 @@ def test_other_prompts_than_it_was_begun_with_are_refused(place: Path, tmp_path:
     assert session.update == 0
 
 
+def test_a_state_of_another_network_is_refused(stopped: Path) -> None:
+    profile, before = resume.reopen(stopped)
+    for path in resume.saved(stopped):
+        state = resume.read(path)
+        name = next(iter(state.policy))
+        resume.write(stopped, replace(state, policy={**state.policy, name: torch.zeros(1)}))
+    run(profile, stopped, before)
+    end = list(journals.events(stopped))[-1]
+    assert isinstance(end, SessionEnded)
+    assert "a voice of other sizes" in end.error
+
+
 # --- branches -------------------------------------------------------------------
 
 
