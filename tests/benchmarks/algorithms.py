@@ -80,8 +80,8 @@ def values(clips: list[m.Clip], name: str) -> torch.Tensor:
     return torch.tensor([float("nan") if value is None else value for value in found])
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    columns = [k for k, v in rows[0].items() if isinstance(v, dict)]
+def table(rows: list[dict[str, Any]], only: list[str] | None = None) -> str:
+    columns = only or [k for k, v in rows[0].items() if isinstance(v, dict)]
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     for one in rows:
         cells = [cell(one[name]) for name in columns]
@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--runs", type=Path, default=Path("runs/algorithms"))
+    parser.add_argument("--columns", nargs="+", help="of the table; all if left out")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
     options.runs = options.runs.absolute()
@@ -115,7 +116,7 @@ def main() -> None:
     found = {row(now)["algorithm"]: row(now) for _, now in runs(options.runs) if now.ended}
     rows = [found[name] for name in options.algorithms if name in found]
     print(json.dumps(rows, indent=1))
-    print(table(rows), file=sys.stderr)
+    print(table(rows, options.columns), file=sys.stderr)
 
 
 if __name__ == "__main__":
