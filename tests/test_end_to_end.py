@@ -22,7 +22,6 @@ CUTS = (
     "train.updates=1",
     "rollout.batch=2",
     "rollout.group=2",
-    "schedule.timesteps=4",
     "voice.pace=0.5",
     "evaluation.prompts=2",
     "device.device=cpu",
