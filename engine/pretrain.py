@@ -45,6 +45,8 @@ from engine.supervised.objective import (
 from engine.types import HOP
 
 Phase: TypeAlias = Literal["front end", "decoder"]
+SECONDS_BETWEEN_LINES = 1.0
+"""Of conditioning; a training's are `report_every`."""
 STATE_FILE, VOICE_FILE = "state.safetensors", "voice.safetensors"
 
 
@@ -165,10 +167,14 @@ class Trainer:
 
     def condition(self, report: Callable[[Progress], None]) -> None:
         """Computes what the frozen front end says of every clip; it stays on the device."""
-        began = time.perf_counter()
+        began = told = time.perf_counter()
 
         def advance(done: int, total: int) -> None:
-            taken = time.perf_counter() - began
+            nonlocal told
+            now = time.perf_counter()
+            if done < total and now - told < SECONDS_BETWEEN_LINES:
+                return
+            told, taken = now, now - began
             rate = self.data.seconds * done / total / max(taken, 1e-9)
             report(Progress("conditioning", done, total, (self.seconds + taken) / 60, rate))
 
@@ -198,6 +204,7 @@ class Trainer:
         found = self.objective(
             self.model.decoder.predict_noise, wave, cond, batch.level, batch.eps, self.filters,
             self.dtype, spec.spectral_weight > 0, spec.x0_mel_weight > 0,
+            spec.noise_weighting == "balanced", spec.spectral_from_db,
         )  # fmt: skip
         return found | more, spec.batch * W * HOP / SAMPLE_RATE_HZ
 

@@ -285,11 +285,17 @@ class PretrainProfile:
     mel_weight: float = 0.1
     """Weight of the log-mel head beside a decoder that trains the front end too; the head is no
     part of the voice."""
+    noise_weighting: Literal["even", "balanced"] = "even"
+    """Of the L1 on the noise, by noise level. even: as in WaveGrad 2; balanced: times
+    sqrt(1 + noise-to-signal), so that the clean estimate is learned at the noisy levels too."""
     spectral_weight: float = 0.0
     """Weight of the multi-resolution spectral distance between the speech and the clean estimate
     that the predicted noise implies; 0: not computed."""
     x0_mel_weight: float = 0.0
     """Weight of the L1 between the log-mels of the two; 0: not computed."""
+    spectral_from_db: float = -100.0
+    """Both spectral losses are 0 at a lower signal-to-noise. Where the pitch is not known yet, they
+    ask for the loudness of each band whatever its phase, and teach the decoder to whisper."""
     levels: Literal["uniform", "snr"] = "uniform"
     """Noise levels. uniform: as maum-ai draws them, but for the share `low_noise`; snr: uniform in
     dB of signal-to-noise, from snr_low_db to snr_high_db."""

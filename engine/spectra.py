@@ -53,20 +53,20 @@ def magnitudes(wave: Tensor, n_fft: int, hop: int) -> Tensor:
 
 
 def spectral_distance(wave: Tensor, wanted: Tensor) -> Tensor:
-    """() distance of two batches (B, S) of equal length, 0 where they sound alike.
+    """(B,) distances of two batches (B, S) of equal length, 0 where they sound alike.
 
-    The mean over B and RESOLUTIONS of
+    The mean over RESOLUTIONS of
     mean |log max(A, FLOOR) - log max(B, FLOOR)| + ||A - B||_F / max(||B||_F, 1)
     with A and B the magnitudes: the first term hears what is soft, the second what is loud.
 
     Source: the multi-resolution STFT loss, arXiv 1910.11480, section 2.2, with a floor in both
     terms, for without one silence alone would decide.
     """
-    total = torch.zeros((), device=wave.device)
+    total = torch.zeros(len(wave), device=wave.device)
     for n_fft in RESOLUTIONS:
         a, b = magnitudes(wave, n_fft, n_fft // 4), magnitudes(wanted, n_fft, n_fft // 4)
-        soft = (a.clamp(min=FLOOR).log() - b.clamp(min=FLOOR).log()).abs().mean()
+        soft = (a.clamp(min=FLOOR).log() - b.clamp(min=FLOOR).log()).abs().mean(dim=(-1, -2))
         norms = torch.linalg.vector_norm(b, dim=(-1, -2)).clamp(min=1.0)
         loud = torch.linalg.vector_norm(a - b, dim=(-1, -2)) / norms
-        total = total + soft + loud.mean()
+        total = total + soft + loud
     return total / len(RESOLUTIONS)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.model.config import SPEECH_RMS
 from engine.profile import ProfileError, ScheduleSpec
 
 TRAINING_TIMESTEPS = 1000
@@ -14,9 +15,6 @@ TRAINING_TIMESTEPS = 1000
 
 MANUAL_8 = (1e-6, 2e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 9e-1)
 """maum-ai's schedule for 8 timesteps; ends at alpha-bar 0.089."""
-
-SPEECH_RMS = 0.08
-"""Root mean square of the speech that voices are trained on, full scale being 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from engine.types import HOP
 _FALLING = ((1, 2, 4, 8),) * 3 + ((1, 2, 1, 2),) * 2
 _DOWN = ((1, 2, 4),) * 4
 
+SPEECH_RMS = 0.08
+"""Of prepared speech: what a signal-to-noise ratio is counted from."""
 LARGEST_SIZE, MOST_LAYERS = 100_000, 64
 """What a config may ask for: far more than any voice has, and little to lay out unfilled."""
 
@@ -58,6 +60,9 @@ class ModelConfig:
     """1 in Base, 2 in Large."""
     position_scale: float = 5000.0
     """Multiplies the noise level before its sinusoids."""
+    speech_rms: float = 0.0
+    """0: the decoder's output is the noise, as in maum-ai's. Above 0: it is what the noisy audio
+    does not tell of the noise, where speech has this RMS (`engine.model.decoder.as_noise`)."""
 
     def __post_init__(self) -> None:
         for problem, found in self._problems():
@@ -66,12 +71,15 @@ class ModelConfig:
 
     def _problems(self) -> list[tuple[str, bool]]:
         levels = len(self.u_factors)
-        sizes = [v for v in _numbers(asdict(self)) if not 0 < v <= LARGEST_SIZE]
+        given = asdict(self)
+        rms = given.pop("speech_rms")
+        sizes = [v for v in _numbers(given) if not 0 < v <= LARGEST_SIZE]
         return [
             (
                 f"every size must be above 0 and at most {LARGEST_SIZE:,}, not {sizes[:1]}",
                 bool(sizes),
             ),
+            (f"speech_rms is {rms}, and must be from 0 to below 1", not 0 <= rms < 1),
             (
                 f"encoder_layers is {self.encoder_layers}, and the most is {MOST_LAYERS}",
                 self.encoder_layers > MOST_LAYERS,
@@ -143,7 +151,9 @@ class ModelConfig:
 
         Half of Base's parameters predict one duration and one range a symbol.
         """
-        return replace(_full(speakers, 1, _FALLING), duration_lstm=128, range_lstm=128)
+        return replace(
+            _full(speakers, 1, _FALLING), duration_lstm=128, range_lstm=128, speech_rms=SPEECH_RMS
+        )
 
     @classmethod
     def large(cls, speakers: int = 1) -> ModelConfig:
@@ -171,6 +181,7 @@ class ModelConfig:
             d_out=(24, 32, 64, 128),
             d_dilations=_DOWN,
             speakers=speakers,
+            speech_rms=SPEECH_RMS,
         )
 
     def to_json(self) -> str:

@@ -72,8 +72,12 @@ class Decoder(Policy):
         levels = zip(self.ublocks, modulations[::-1], masks[:-1], masks[1:], strict=True)
         for ublock, (scale, shift), before, mask in levels:
             x = ublock(x, scale, shift, before, mask)
-        noise: Tensor = self.ublock_postconv(x if top is None else x * top, top)
-        return noise.squeeze(1).to(x_t.dtype)
+        out: Tensor = self.ublock_postconv(x if top is None else x * top, top)
+        noise = out.squeeze(1).to(x_t.dtype)
+        if self.config.speech_rms:
+            noise = as_noise(noise, x_t, level, self.config.speech_rms)
+            noise = noise if top is None else noise * top.squeeze(1)
+        return noise
 
     def forward(
         self, x_t: Tensor, cond: Tensor, noise_level: Tensor, frames: Tensor | None = None
@@ -97,6 +101,19 @@ class Decoder(Policy):
                 else frame_mask(frames * per_frame, longest * per_frame)[:, None].bool()
             )
         return masks
+
+
+def as_noise(out: Tensor, x_t: Tensor, level: Tensor, rms: float) -> Tensor:
+    """eps_theta (B, S) = (sigma / v) x_t + (a rms / sqrt(v)) out, v = (a rms)^2 + sigma^2.
+
+    With a = level (B, 1) and sigma^2 = 1 - a^2. The first term is the best linear guess of the
+    noise from audio of this RMS, the second has what is left at unit variance, at every level:
+    so a network need not carry the noise through itself where the noise drowns the speech.
+    Source: the preconditioning of EDM, arXiv 2206.00364, table 1, for the noise of a DDPM.
+    """
+    sigma_squared = 1 - level**2
+    v = (level * rms) ** 2 + sigma_squared
+    return sigma_squared.sqrt() / v * x_t + level * rms / v.sqrt() * out
 
 
 def embed_noise_level(noise_level: Tensor, channels: int, scale: float) -> Tensor:

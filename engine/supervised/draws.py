@@ -14,14 +14,13 @@ from torch import Tensor
 
 from engine.device import generator
 from engine.diffusion.schedule import TRAINING_TIMESTEPS, linear
+from engine.model.config import SPEECH_RMS
 from engine.profile import PretrainProfile
 from engine.supervised.dataset import Dataset
 from engine.types import HOP
 
 LOWEST_SIGMA = 5e-3
 """Below it speech of RMS 0.08 drowns the noise and nothing is left to learn."""
-SPEECH_RMS = 0.08
-"""Of prepared speech: what a signal-to-noise ratio is counted from."""
 
 
 @dataclass(frozen=True, slots=True)

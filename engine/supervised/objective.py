@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from engine.data import SAMPLE_RATE_HZ
+from engine.model.config import SPEECH_RMS
 from engine.model.wavegrad2 import WaveGrad2
 from engine.spectra import MELS, log_mel, spectral_distance
 from engine.supervised.dataset import Dataset, waves
+from engine.supervised.draws import level_of
 from engine.types import HOP, frame_mask
 
 DURATION_WEIGHT = 10.0
@@ -78,6 +80,8 @@ def decoder_losses(
     dtype: torch.dtype | None = None,
     spectral: bool = True,
     mel: bool = True,
+    balanced: bool = False,
+    from_db: float = -100.0,
 ) -> dict[str, Tensor]:
     """`noise`: L1 on eps. `spectral`, `x0_mel`: of the clean estimate, where asked for; each ().
 
@@ -91,16 +95,22 @@ def decoder_losses(
         dtype: autocast inside the decoder alone; None: none.
         spectral: whether to take the spectral distance.
         mel: whether to take the L1 of the log-mel.
+        balanced: whether each row of `noise` weighs sqrt(1 + noise-to-signal): its unit is then
+            what `engine.model.decoder.as_noise` leaves to the network.
+        from_db: rows of a lower signal-to-noise count as 0 in the two spectral losses.
     """
     noisy = level * wave + (1 - level**2).sqrt() * eps
     with torch.autocast(wave.device.type, dtype, enabled=dtype is not None):
         predicted = predict(noisy, cond, level)
     predicted = predicted.float()
-    losses = {"noise": (predicted - eps).abs().mean()}
+    weight = (1 + (1 / level**2 - 1) / SPEECH_RMS**2).sqrt() if balanced else 1.0
+    losses = {"noise": (weight * (predicted - eps).abs()).mean()}
     if spectral or mel:
         x_0 = clean_estimate(noisy, predicted, level)
+        heard = (level.squeeze(1) >= level_of(torch.tensor(from_db))).to(wave.dtype)
         if spectral:
-            losses["spectral"] = spectral_distance(x_0, wave)
+            losses["spectral"] = (heard * spectral_distance(x_0, wave)).mean()
         if mel:
-            losses["x0_mel"] = (log_mel(x_0, filters) - log_mel(wave, filters)).abs().mean()
+            apart = (log_mel(x_0, filters) - log_mel(wave, filters)).abs().mean(dim=(-1, -2))
+            losses["x0_mel"] = (heard * apart).mean()
     return losses

@@ -61,9 +61,9 @@ def test_a_window_that_is_longer_than_the_audio_is_one_frame() -> None:
 
 def test_equal_audio_has_no_distance_and_other_audio_some() -> None:
     wave = noise(0)
-    assert float(spectral_distance(wave, wave)) == 0.0
-    assert float(spectral_distance(wave, -wave)) == 0.0  # a phase is not heard
-    assert float(spectral_distance(noise(1), wave)) > 0.5
+    assert spectral_distance(wave, wave).tolist() == [0.0, 0.0]
+    assert spectral_distance(wave, -wave).tolist() == [0.0, 0.0]  # a phase is not heard
+    assert float(spectral_distance(noise(1), wave).min()) > 0.5
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0, 4.0])
@@ -72,18 +72,18 @@ def test_audio_of_another_loudness_is_as_far_as_the_formula_says(factor: float) 
     wave = 10 * noise(0, 1)
     for n_fft in RESOLUTIONS:
         assert float(magnitudes(wave, n_fft, n_fft // 4).min()) > 4 * FLOOR
-    found = float(spectral_distance(factor * wave, wave))
+    found = float(spectral_distance(factor * wave, wave).mean())
     assert found == pytest.approx(abs(math.log(factor)) + abs(factor - 1), rel=1e-4)
 
 
 def test_each_clip_of_a_batch_weighs_alike() -> None:
     a, b = noise(0, 3), noise(1, 3)
-    alone = sum(float(spectral_distance(x[None], y[None])) for x, y in zip(a, b, strict=True))
-    assert float(spectral_distance(a, b)) == pytest.approx(alone / 3, rel=1e-5)
+    alone = [float(spectral_distance(x[None], y[None])) for x, y in zip(a, b, strict=True)]
+    assert spectral_distance(a, b).tolist() == pytest.approx(alone, rel=1e-5)
 
 
 def test_what_lies_under_the_floor_is_not_told_apart() -> None:
-    assert float(spectral_distance(1e-9 * noise(0), torch.zeros(2, 4096))) < 1e-6
+    assert float(spectral_distance(1e-9 * noise(0), torch.zeros(2, 4096)).max()) < 1e-6
 
 
 @pytest.mark.parametrize("wanted", [torch.zeros(1, 4096), noise(3, 1)], ids=["silence", "noise"])
@@ -95,15 +95,15 @@ def test_the_gradient_is_finite_at_silence_and_at_the_goal(
     filters = mel_filters(CPU, HZ)
     padded = torch.nn.functional.pad(wave, (0, 104))
     mel = (log_mel(padded, filters) - 1).abs().mean()
-    (spectral_distance(wave, wanted) + mel).backward()
+    (spectral_distance(wave, wanted).mean() + mel).backward()
     assert wave.grad is not None
     assert bool(wave.grad.isfinite().all())
 
 
 def test_following_the_gradient_brings_the_audio_nearer() -> None:
     wanted, wave = noise(0, 1), noise(1, 1).requires_grad_()
-    before = spectral_distance(wave, wanted)
+    before = spectral_distance(wave, wanted).mean()
     (slope,) = torch.autograd.grad(before, wave)
     with torch.no_grad():
-        after = spectral_distance(wave - 0.01 * slope / slope.norm(), wanted)
+        after = spectral_distance(wave - 0.01 * slope / slope.norm(), wanted).mean()
     assert float(after) < float(before.detach())

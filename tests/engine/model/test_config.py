@@ -13,7 +13,7 @@ BUNDLED = (
     '"sample_rate": 22050, "cond_channels": 136, "u_pre": 160, "u_out": [128, 128, 64, 32, 24], '
     '"u_factors": [5, 5, 3, 2, 2], "u_dilations": [[1, 2, 4, 8], [1, 2, 4, 8], [1, 2, 4, 8], '
     '[1, 2, 1, 2], [1, 2, 1, 2]], "d_pre": 16, "d_out": [24, 32, 64, 128], '
-    '"d_dilations": [[1, 2, 4], [1, 2, 4], [1, 2, 4], [1, 2, 4]]}'
+    '"d_dilations": [[1, 2, 4], [1, 2, 4], [1, 2, 4], [1, 2, 4]], "speech_rms": 0.08}'
 )
 
 
@@ -23,6 +23,13 @@ def changed(**values: Any) -> str:
 
 def test_bundled_metadata_is_the_narrow_config() -> None:
     assert ModelConfig.from_json(BUNDLED) == ModelConfig.narrow()
+
+
+def test_a_config_that_says_no_speech_rms_predicts_the_noise_itself() -> None:
+    given = json.loads(BUNDLED)
+    del given["speech_rms"]
+    assert ModelConfig.from_json(json.dumps(given)).speech_rms == 0
+    assert ModelConfig.base().speech_rms == ModelConfig.large().speech_rms == 0  # maum-ai's
 
 
 @pytest.mark.parametrize(
@@ -84,6 +91,8 @@ def test_derived_sizes() -> None:
             r"every size must be above 0 and at most 100,000, not \[1099511627776\]",
         ),
         (changed(position_scale=float("nan")), r"every size must be above 0 .*, not \[nan\]"),
+        (changed(speech_rms=1.0), "speech_rms is 1.0, and must be from 0 to below 1"),
+        (changed(speech_rms=-0.1), "speech_rms is -0.1, and must be"),
         (changed(encoder_layers=65), "encoder_layers is 65, and the most is 64"),
         (changed(u_factors=[1] * 65), "u_factors has 65 levels, and the most is 64"),
     ],

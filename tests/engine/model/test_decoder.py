@@ -10,8 +10,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.model.config import ModelConfig
-from engine.model.decoder import Decoder, downsample, embed_noise_level, hold_edge, upsample
+from engine.model.decoder import (
+    Decoder,
+    as_noise,
+    downsample,
+    embed_noise_level,
+    hold_edge,
+    upsample,
+)
 from engine.model.wavegrad2 import WaveGrad2
+from engine.types import HOP
 
 
 def batch(channels: int, frames: Tensor, seed: int = 3) -> tuple[Tensor, Tensor, Tensor]:
@@ -247,3 +255,36 @@ def test_decoder_is_the_specification_written_plainly(
     x_t, cond, level = batch(40, torch.tensor([3, 3]))
     expected = Plain(decoder)(x_t, cond, level)
     torch.testing.assert_close(decoder(x_t, cond, level), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("db", [-40.0, -20.0, 0.0, 20.0])
+def test_what_is_left_to_the_decoder_has_unit_variance_and_is_told_by_nothing_linear(
+    db: float,
+) -> None:
+    rms, rng = 0.08, torch.Generator().manual_seed(1)
+    a = torch.tensor([[10 ** (db / 20) / rms]], dtype=torch.float64)
+    a = a / (1 + a**2).sqrt()
+    x_0 = rms * torch.randn(1, 200_000, generator=rng, dtype=torch.float64)
+    eps = torch.randn(1, 200_000, generator=rng, dtype=torch.float64)
+    x_t = a * x_0 + (1 - a**2).sqrt() * eps
+    guess = as_noise(torch.zeros_like(x_t), x_t, a, rms)
+    unit = as_noise(torch.ones_like(x_t), x_t, a, rms) - guess
+    left = (eps - guess) / unit
+    assert float(left.var()) == pytest.approx(1, rel=0.02)
+    assert abs(float((left * x_t).mean())) < 0.01 * float(x_t.std())
+
+
+def test_a_voice_with_a_speech_rms_adds_the_linear_guess_and_masks_it(
+    tiny_config: ModelConfig,
+) -> None:
+    torch.manual_seed(0)
+    plain = Decoder(tiny_config).eval()
+    own = Decoder(replace(tiny_config, speech_rms=0.08)).eval()
+    own.load_state_dict(plain.state_dict())
+    x_t, level, frames = torch.randn(2, 3 * HOP), torch.full((2, 1), 0.7), torch.tensor([3, 2])
+    cond = torch.randn(2, tiny_config.cond_channels, 3)
+    found = own(x_t, cond, level, frames)
+    expected = as_noise(plain(x_t, cond, level, frames), x_t, level, 0.08)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1, : 2 * HOP], expected[1, : 2 * HOP])
+    assert not bool(found[1, 2 * HOP :].any())

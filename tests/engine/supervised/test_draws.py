@@ -8,11 +8,11 @@ import torch
 
 from engine.device import generator
 from engine.diffusion.schedule import linear
+from engine.model.config import SPEECH_RMS
 from engine.profile import PretrainProfile
 from engine.supervised.dataset import Dataset
 from engine.supervised.draws import (
     LOWEST_SIGMA,
-    SPEECH_RMS,
     draw,
     draw_clips,
     draw_windows,

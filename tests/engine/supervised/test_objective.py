@@ -5,8 +5,11 @@ import torch
 from torch import Tensor
 
 from engine.data import SAMPLE_RATE_HZ
+from engine.model.config import SPEECH_RMS
+from engine.model.decoder import as_noise
 from engine.spectra import MELS, log_mel, mel_filters, spectral_distance
 from engine.supervised.dataset import Dataset, waves
+from engine.supervised.draws import level_of
 from engine.supervised.objective import (
     MelHead,
     clean_estimate,
@@ -59,11 +62,44 @@ def test_the_decoders_losses_are_of_its_noise_and_of_the_speech_it_implies() -> 
     assert torch.allclose(seen[0], level * wave + sigma * eps)
     x_0 = wave - sigma / level * 0.05
     assert float(found["noise"]) == pytest.approx(0.05, rel=1e-4)
-    assert float(found["spectral"]) == pytest.approx(float(spectral_distance(x_0, wave)), rel=1e-3)
+    assert float(found["spectral"]) == pytest.approx(
+        float(spectral_distance(x_0, wave).mean()), rel=1e-3
+    )
     mel = (log_mel(x_0, FILTERS) - log_mel(wave, FILTERS)).abs().mean()
     assert float(found["x0_mel"]) == pytest.approx(float(mel), rel=1e-3)
     less = decoder_losses(predict, wave, told, level, eps, FILTERS, None, False, False)
     assert list(less) == ["noise"]
+
+
+def test_balanced_noise_is_in_the_unit_that_the_decoder_is_left_with() -> None:
+    wave, eps = 0.1 * normal(0, 2, 12 * HOP), normal(1, 2, 12 * HOP)
+    level = torch.tensor([[0.9], [0.2]])
+    out, error = normal(2, 2, 12 * HOP), normal(3, 2, 12 * HOP)
+    noisy = level * wave + (1 - level**2).sqrt() * eps
+    wanted = as_noise(out, noisy, level, SPEECH_RMS)
+    found = decoder_losses(
+        lambda x, cond, at: as_noise(out + error, noisy, at, SPEECH_RMS), wave, wave, level, wanted,
+        FILTERS, None, False, False, balanced=True,
+    )  # fmt: skip
+    assert float(found["noise"]) == pytest.approx(float(error.abs().mean()), rel=1e-4)
+
+
+def test_rows_below_a_signal_to_noise_have_no_spectral_loss() -> None:
+    wave, eps = 0.1 * normal(0, 2, 12 * HOP), normal(1, 2, 12 * HOP)
+    level = level_of(torch.tensor([[10.0], [-13.0]]))
+
+    def losses(rows: slice, from_db: float) -> dict[str, Tensor]:
+        return decoder_losses(
+            lambda x, cond, at: eps[rows] + 0.05, wave[rows], wave[rows], level[rows],
+            eps[rows], FILTERS, from_db=from_db,
+        )  # fmt: skip
+
+    both, loud, soft = losses(slice(2), -12.0), losses(slice(1), -12.0), losses(slice(1, 2), -12.0)
+    assert float(soft["spectral"]) == float(soft["x0_mel"]) == 0.0
+    assert float(losses(slice(1, 2), -14.0)["spectral"]) > 0
+    for name in ("spectral", "x0_mel"):
+        assert float(both[name]) == pytest.approx(float(loud[name]) / 2, rel=1e-5)
+    assert float(both["noise"]) == pytest.approx(0.05, rel=1e-4)
 
 
 def test_half_precision_is_inside_the_decoder_alone() -> None:
