@@ -19,6 +19,9 @@ from dlpo_tui.theme import CALM, EXTRA, PAPER
 from engine.messages import Stop
 
 TICK_SECONDS = 0.1
+DRAIN_SECONDS = 0.01
+"""A key that is pressed during a burst of events waits no longer than this for each helping."""
+CATCH_UP_SECONDS = 0.002
 PATIENCE_SECONDS = 15.0
 """How long a stopping session may still hold the process: a Stop acts between timesteps."""
 
@@ -42,6 +45,7 @@ class DlpoApp(App[None]):
         self.run_screen = RunScreen(bridge.send, sound, folder, log_path, outlives)
         self._began = clock()
         self._refused = 0
+        self._catching_up = False
         self.register_theme(CALM)
         self.register_theme(PAPER)
         self.theme = CALM.name
@@ -59,7 +63,8 @@ class DlpoApp(App[None]):
         """Takes in what the session has done and shows it."""
         if not self.run_screen.is_mounted:
             return
-        self.bridge.drain()
+        self.bridge.drain(DRAIN_SECONDS)
+        self.catch_up()
         now = self.bridge.now
         for refusal in self.bridge.refusals[self._refused :]:
             self.run_screen.refuse(refusal.sentence)
@@ -72,6 +77,17 @@ class DlpoApp(App[None]):
                 stack[-1].dismiss("keep")
             if self.run_screen.asked == "stopping":
                 self.exit()
+
+    def catch_up(self) -> None:
+        """Takes in the rest of a burst, a helping at a time, so that keys come in between."""
+        if self.bridge.waiting and not self._catching_up:
+            self._catching_up = True
+            self.set_timer(CATCH_UP_SECONDS, self.take_more)
+
+    def take_more(self) -> None:
+        self._catching_up = False
+        self.bridge.drain(DRAIN_SECONDS)
+        self.catch_up()
 
     async def action_quit(self) -> None:
         """Textual's own way out asks as well."""

@@ -7,7 +7,9 @@ the bridge's own. Nothing here imports the engine's machinery: opening is the ca
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -69,17 +71,28 @@ class Bridge:
             else:
                 self._session.commands.put(command)
 
-    def drain(self) -> bool:
-        """Folds what has arrived into `now`; True where anything had."""
-        now = self.now
+    def drain(self, seconds: float = math.inf) -> bool:
+        """Folds what has arrived into `now`; True where anything had.
+
+        After `seconds` it leaves the rest for the next call (`waiting` tells): a key pressed
+        during a burst of events must not wait for the last of them.
+        """
+        now, until = self.now, time.monotonic() + seconds
         while self._events:
             event = self._events.popleft()
             if isinstance(event, CommandRefused):
                 self.refusals.append(event)
             now = advance(now, event)
+            if time.monotonic() > until:
+                break
         changed = now is not self.now
         self.now = now
         return changed
+
+    @property
+    def waiting(self) -> int:
+        """Events that no call of `drain` has taken yet."""
+        return len(self._events)
 
     def join(self, timeout: float | None = None) -> bool:
         """Waits for the session's thread; True where it has ended."""

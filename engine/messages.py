@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import types
 import typing
+from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
@@ -415,9 +416,7 @@ def advance(now: Snapshot, event: Event) -> Snapshot:  # noqa: C901 (one arm an 
         case PhaseProgressed(_, phase, done, total):
             return replace(now, phase=phase, progress=(done, total))
         case ClipsScored(_, clips):
-            again = {(c.kind, c.update, c.index) for c in clips}
-            old = (c for c in now.clips if (c.kind, c.update, c.index) not in again)
-            return replace(now, clips=(*old, *clips)[-KEPT_CLIPS:])
+            return replace(now, clips=without(now.clips, clips)[-KEPT_CLIPS:])
         case UpdateFinished(update, stats):
             return replace(now, update=update, history=(*now.history, (update, stats)))
         case EvaluationFinished(update, scores):
@@ -441,6 +440,15 @@ def advance(now: Snapshot, event: Event) -> Snapshot:  # noqa: C901 (one arm an 
         case SessionEnded(update, reason, error):
             now = replace(now, phase="ended", paused=False, progress=(0, 0), ended=event)
             return logged(now, update, error or reason, "error" if error else "info")
+
+
+def without(old: tuple[Clip, ...], clips: tuple[Clip, ...]) -> tuple[Clip, ...]:
+    """Both, and of a clip that comes again only the new one; `old` ascends by update."""
+    first = min((clip.update for clip in clips), default=0)
+    at = bisect_left(old, first, key=lambda clip: clip.update)
+    again = {(c.kind, c.update, c.index) for c in clips}
+    rest = (c for c in old[at:] if (c.kind, c.update, c.index) not in again)
+    return (*old[:at], *rest, *clips)
 
 
 def rewound(now: Snapshot, event: SessionResumed) -> Snapshot:

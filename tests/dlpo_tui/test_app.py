@@ -10,8 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import scenes
+from conftest import Stager
 
 from dlpo_tui.app import errors_into
+from dlpo_tui.screens.reading import Help
+from engine.messages import Noticed, PhaseProgressed
 
 HERE = Path(__file__).parent
 PROGRAM = """
@@ -127,3 +131,17 @@ def test_the_app_loads_no_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_burst_of_20_000_events_loses_none_and_lets_keys_in(stage: Stager) -> None:
+    events = scenes.running(20)
+    steps = [PhaseProgressed(20, "rollout", done, 20_000) for done in range(20_000)]
+    async with stage(events, (80, 24)) as on:
+        for event in [*steps, Noticed(20, "info", "the last one")]:
+            on.session.emit(event)
+        await on.pilot.press("question_mark")
+        assert isinstance(on.app.screen, Help)
+        while on.bridge.waiting:
+            await on.pilot.pause()
+        expected = scenes.fold([*events, *steps, Noticed(20, "info", "the last one")])
+        assert on.bridge.now == expected

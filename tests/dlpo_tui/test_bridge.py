@@ -127,6 +127,20 @@ def test_drain_folds_what_came_and_says_whether_anything_did() -> None:
     assert bridge.join(10)
 
 
+def test_a_helping_leaves_the_rest_of_a_burst_for_later() -> None:
+    events = scenes.running(20)
+    bridge, _ = scenes.scripted(events)
+    assert bridge.waiting == len(events)
+    helpings = 0
+    while bridge.drain(0.0):
+        helpings += 1
+        assert bridge.now == scenes.fold(events[:helpings])
+    assert helpings == len(events)
+    assert bridge.waiting == 0
+    bridge.send(Stop())
+    assert bridge.join(10)
+
+
 def test_join_gives_up_in_time() -> None:
     bridge, _ = scenes.scripted([scenes.STARTED])
     assert not bridge.join(0.01)
