@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
+import sys
 
 import torch
 from torch import Tensor
@@ -44,6 +46,14 @@ def choose_dtype(spec: DeviceSpec, device: torch.device) -> torch.dtype | None:
 
 def set_threads(spec: DeviceSpec) -> None:
     torch.set_num_threads(spec.threads or os.cpu_count() or 1)
+
+
+def peak_memory(device: torch.device) -> float:
+    """Most memory held so far, bytes: by this process on a CPU, by the allocator on CUDA."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else peak * 1024)
 
 
 def generator(*identity: int | str) -> torch.Generator:

@@ -163,6 +163,12 @@ class UpdateStats:
     """Share of audio samples whose x_0 estimate met the clamp at [-1, 1]."""
     seconds: dict[str, float]
     """Wall time of rollout, score, optimise."""
+    ratio_spread: float | None = None
+    """Standard deviation of the log probability ratio over (timestep, rollout) pairs, nats in the
+    ratio form's unit; None where no pair was computed."""
+    memory_bytes: float | None = None
+    """Most memory held so far: by the process on a CPU, by the device's allocator on CUDA; None
+    where unknown."""
 
 
 # --- Events: past tense; something has happened --------------------------------

@@ -19,7 +19,7 @@ from engine import checkpoint, clips, resume
 from engine import messages as m
 from engine.assembly import Parts, assemble, choose_rewards
 from engine.checkpoint import with_about
-from engine.device import choose_device, generator, set_threads
+from engine.device import choose_device, generator, peak_memory, set_threads
 from engine.diffusion.sampler import RolloutNoise, choose_kept, rollout
 from engine.evaluation import evaluate, fooled, interval
 from engine.files import MENDS, told
@@ -235,6 +235,7 @@ class Session:
         stats = m.UpdateStats(
             **asdict(done), reward=interval(total[valid].cpu()),
             failed=int((~valid).sum()), clamped=float(traj.clamped), seconds=dict(self.seconds),
+            memory_bytes=peak_memory(self.device),
         )  # fmt: skip
         self.emit(m.UpdateFinished(self.update, stats))
         return done.skipped

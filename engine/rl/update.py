@@ -91,6 +91,7 @@ class Optimised:
     clip_low: float
     grad_norm: float
     skipped: int
+    ratio_spread: float | None = None
 
 
 def own_clips(trajectory: Trajectory, frames: tuple[int, ...]) -> Speech:
@@ -231,7 +232,8 @@ def summary(
     """
     if not terms:
         return Optimised(0.0, None, None, 1.0, 0.0, 0.0, 0.0, 0)
-    ratio = torch.cat([t.log_ratio for t in terms]).exp()
+    log_ratios = torch.cat([t.log_ratio for t in terms])
+    ratio = log_ratios.exp()
     penalties = [t.penalty for t in terms if t.penalty is not None]
     kls = [t.kl * t.unit for t in terms if t.kl is not None]
     return Optimised(
@@ -243,7 +245,14 @@ def summary(
         clip_low=float((ratio < 1 - knobs.clip_range).float().mean()),
         grad_norm=finite_mean(torch.tensor(norms), 0.0),
         skipped=skipped,
+        ratio_spread=finite_spread(log_ratios),
     )
+
+
+def finite_spread(x: Tensor) -> float | None:
+    """Standard deviation, divided by N, of what is finite in x (N,); None where nothing is."""
+    finite = x[x.isfinite()]
+    return float(finite.double().std(correction=0)) if len(finite) else None
 
 
 def finite_mean(x: Tensor, otherwise: T) -> float | T:

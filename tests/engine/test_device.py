@@ -7,7 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.device import choose_device, choose_dtype, generator, noise, set_threads
+from engine.device import (
+    choose_device,
+    choose_dtype,
+    generator,
+    noise,
+    peak_memory,
+    set_threads,
+)
 from engine.profile import DeviceSpec, ProfileError
 
 identities = st.lists(st.integers(-5, 10**12) | st.text(max_size=5), min_size=1, max_size=4)
@@ -121,3 +128,20 @@ def test_zero_threads_are_as_many_as_cores(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.get_num_threads() == 3
     set_threads(DeviceSpec(threads=1))
     assert torch.get_num_threads() == 1
+
+
+def test_the_peak_of_memory_holds_what_was_held() -> None:
+    held = torch.ones(2**24)
+    peak = peak_memory(torch.device("cpu"))
+    assert peak > held.nbytes
+    del held
+    assert peak_memory(torch.device("cpu")) >= peak
+
+
+@pytest.mark.gpu
+def test_the_peak_of_memory_on_a_gpu_is_the_allocators() -> None:
+    device = torch.device("cuda")
+    torch.cuda.reset_peak_memory_stats(device)
+    before = peak_memory(device)
+    held = torch.ones(2**20, device=device)
+    assert peak_memory(device) == before + held.nbytes

@@ -157,6 +157,15 @@ def test_any_text_and_number_survive(prompt: str, scores: dict, seconds: float) 
     assert through_json(event) == event
 
 
+def test_what_an_older_engine_did_not_tell_is_unknown() -> None:
+    told = json.loads(json.dumps(to_json(UpdateFinished(1, STATS))))
+    del told["stats"]["ratio_spread"], told["stats"]["memory_bytes"]
+    back = from_json(told)
+    assert isinstance(back, UpdateFinished)
+    assert (back.stats.ratio_spread, back.stats.memory_bytes) == (None, None)
+    assert back == UpdateFinished(1, STATS)
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [

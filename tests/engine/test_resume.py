@@ -115,7 +115,10 @@ def told(folder: Path) -> Snapshot:
     """What a screen shows of a run, without wall times, log lines and where it lies."""
     now = replay(folder)
     assert now.started is not None
-    stats = [(u, replace(s, seconds=dict.fromkeys(s.seconds, 0.0))) for u, s in now.history]
+    stats = [
+        (u, replace(s, seconds=dict.fromkeys(s.seconds, 0.0), memory_bytes=None))
+        for u, s in now.history
+    ]
     return replace(
         now, history=tuple(stats), log=(), started=replace(now.started, run="", folder="")
     )

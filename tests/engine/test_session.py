@@ -217,6 +217,8 @@ def test_the_numbers_of_an_update_agree_with_its_clips(whole: Ran) -> None:
         assert finished.stats.failed == finished.stats.skipped == 0
         assert finished.stats.ratio == pytest.approx(1.0, abs=1e-4)
         assert set(finished.stats.seconds) == {"rollout", "score", "optimise"}
+        assert finished.stats.ratio_spread == pytest.approx(0.0, abs=1e-4)
+        assert finished.stats.memory_bytes > 2**24, "torch alone holds more"
 
 
 def test_every_prompt_takes_its_turn(run: Run) -> None:

@@ -642,8 +642,10 @@ def test_a_second_inner_epoch_starts_off_ratio_1(
     knobs, algorithm = replace(WIDE, clip_range=1e-4), ALGORITHMS[name]
     _, once = stepped(tiny_decoder, problem, knobs, rate=0.01, algorithm=algorithm)
     assert once.clip_high + once.clip_low == 0
+    assert once.ratio_spread == pytest.approx(0.0, abs=1e-5)
     _, twice = stepped(tiny_decoder, problem, knobs, rate=0.01, algorithm=algorithm, inner_epochs=2)
     assert abs(twice.ratio - 1) > 1e-4
+    assert twice.ratio_spread > 1e-4
     assert twice.clip_high + twice.clip_low > 0.25
 
 
@@ -654,6 +656,24 @@ def test_the_shares_clipped_high_and_low_are_told_apart() -> None:
     assert (found.clip_high, found.clip_low) == (3 / 8, 1 / 8)
     assert found.ratio == pytest.approx(float(ratio.mean()))
     assert found.grad_norm == 2.0
+
+
+@pytest.mark.parametrize(
+    ("log_ratios", "spread"),
+    [
+        ([0.1, -0.1, 0.1, -0.1], 0.1),
+        ([0.3], 0.0),
+        ([0.1, torch.nan, -0.1, torch.inf], 0.1),
+        ([torch.nan], None),
+        ([1e30, -1e30], 1e30),
+    ],
+)
+def test_the_spread_of_the_ratio_is_that_of_its_logarithm(
+    log_ratios: list[float], spread: float | None
+) -> None:
+    terms = [StepTerms(torch.zeros(1), torch.tensor([v]), torch.ones(1)) for v in log_ratios]
+    found = summary(terms, [torch.zeros(1)], [1.0], 0, WIDE).ratio_spread
+    assert found == pytest.approx(spread)
 
 
 def test_two_inner_epochs_are_two_optimizer_steps(tiny_decoder: Decoder, problem: Problem) -> None:
