@@ -11,7 +11,7 @@ from dlpo_tui import formats
 from dlpo_tui.keys import Key, hints
 from dlpo_tui.widgets.lines import Lines
 
-ALWAYS = ("?", "q")
+ALWAYS = ("?", "q", "F1", "^q")
 
 
 class KeyBar(Lines):

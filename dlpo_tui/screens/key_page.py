@@ -1,0 +1,34 @@
+"""The keys of one screen, place by place, made from the table of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.table import Table
+from rich.text import Text
+
+from dlpo_tui.keys import KEYS, Place
+from dlpo_tui.screens.reading import Page
+
+
+class KeyPage(Page):
+    """The help of a screen that is not the session's."""
+
+    title_told = "Keys"
+
+    def __init__(self, headings: Mapping[Place, str]) -> None:
+        """`headings`: the places to tell of, in order, and what to call each."""
+        super().__init__()
+        self.headings = headings
+
+    def content(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column()
+        for place, heading in self.headings.items():
+            table.add_row("", Text(heading, "bold"))
+            for key in KEYS:
+                if key.where == place and key.help and key.shown:
+                    table.add_row(Text(key.shown, "bold"), Text(key.help))
+            table.add_row("", "")
+        return table
