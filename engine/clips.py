@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine import audio
 from engine.evaluation import Evaluation
-from engine.messages import Clip
+from engine.messages import Clip, ClipRendered
 from engine.synthesis import Utterance
 from engine.types import HOP, RewardBatch, Trajectory
 
@@ -83,6 +83,13 @@ def evaluations(
             )
         )
     return tuple(rows)
+
+
+def rendered(update: int, index: int, path: str, rewards: RewardBatch) -> ClipRendered:
+    """The row of one clip that the starting voice spoke again; `rewards` are of it alone."""
+    scores = named(rewards.names, rewards.scores[0])
+    total = float(rewards.total[0]) if bool(rewards.valid[0]) else None
+    return ClipRendered(update, index, path, scores, total)
 
 
 def named(names: tuple[str, ...], values: Tensor) -> dict[str, float | None]:

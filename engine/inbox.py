@@ -41,6 +41,14 @@ class Inbox:
             case _:
                 self.waiting.append(command)
 
+    def harmless(self) -> m.Command | None:
+        """Takes out the next that may be obeyed even within an update: it changes nothing."""
+        for command in self.waiting:
+            if isinstance(command, m.RenderStart):
+                self.waiting.remove(command)
+                return command
+        return None
+
     def update_done(self) -> None:
         """After the one update a SingleUpdate asked for: pause."""
         if self.single:

@@ -6,6 +6,7 @@ load torch, so that the terminal starts at once. A missing number is None, never
 
 from __future__ import annotations
 
+import functools
 import math
 import types
 import typing
@@ -16,7 +17,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 Phase: TypeAlias = Literal[
-    "loading", "rollout", "score", "optimise", "evaluate", "save", "paused", "ended"
+    "loading", "rollout", "score", "optimise", "evaluate", "save", "render", "paused", "ended"
 ]
 Reason: TypeAlias = Literal["finished", "stopped", "failed"]
 
@@ -233,6 +234,21 @@ class ClipsScored:
 
 
 @dataclass(frozen=True, slots=True)
+class ClipRendered:
+    """A rollout as the starting voice speaks it: the same prompt, the same noise."""
+
+    update: int
+    """Of the rollout, with `index`."""
+    index: int
+    path: str
+    """Of the audio file, relative to the run's folder."""
+    scores: dict[str, float | None]
+    """By the models that score rollouts; None where one failed."""
+    reward: float | None = None
+    """Weighted sum; None where a score of it failed."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateFinished:
     update: int
     stats: UpdateStats
@@ -263,6 +279,8 @@ class KnobsChanged:
 class CommandRefused:
     update: int
     sentence: str
+    command: str = ""
+    """Kind of the command, such as RenderStart; empty: a change of knobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +324,7 @@ Event: TypeAlias = (
     | PhaseEntered
     | PhaseProgressed
     | ClipsScored
+    | ClipRendered
     | UpdateFinished
     | EvaluationFinished
     | KnobsChanged
@@ -350,6 +369,14 @@ class Evaluate:
 
 
 @dataclass(frozen=True, slots=True)
+class RenderStart:
+    """Speak a rollout again with the weights the session started from, by the same noise."""
+
+    update: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     save: bool = True
     """Write a checkpoint of the last whole update before ending."""
@@ -359,7 +386,9 @@ Emit: TypeAlias = Callable[["Event"], None]
 Send: TypeAlias = Callable[["Command"], None]
 Progressing: TypeAlias = Callable[[int, int, str], None]
 """Called with (done, total, what is at work)."""
-Command: TypeAlias = SetKnobs | Pause | Resume | SingleUpdate | SaveCheckpoint | Evaluate | Stop
+Command: TypeAlias = (
+    SetKnobs | Pause | Resume | SingleUpdate | SaveCheckpoint | Evaluate | RenderStart | Stop
+)
 
 
 # --- Snapshot: the fold of all events; what a screen draws ---------------------
@@ -399,6 +428,12 @@ class Snapshot:
     """(update, scores by column), ascending; update 0 is the start."""
     clips: tuple[Clip, ...] = ()
     """The latest KEPT_CLIPS, oldest first."""
+    first: tuple[Clip, ...] = ()
+    """The evaluation clips of update 0, which all later ones are compared with."""
+    rendered: tuple[ClipRendered, ...] = ()
+    """What the starting voice spoke again, oldest first."""
+    turns: tuple[KnobsChanged, ...] = ()
+    """Every change of knobs, oldest first."""
     marks: tuple[Mark, ...] = ()
     log: tuple[Line, ...] = ()
     """The latest KEPT_LINES, oldest first."""
@@ -422,7 +457,12 @@ def advance(now: Snapshot, event: Event) -> Snapshot:  # noqa: C901 (one arm an 
         case PhaseProgressed(_, phase, done, total):
             return replace(now, phase=phase, progress=(done, total))
         case ClipsScored(_, clips):
-            return replace(now, clips=without(now.clips, clips)[-KEPT_CLIPS:])
+            start = tuple(c for c in clips if c.kind == "evaluation" and c.update == 0)
+            kept = without(now.clips, clips)[-KEPT_CLIPS:]
+            return replace(now, clips=kept, first=start or now.first)
+        case ClipRendered(update, index):
+            others = (r for r in now.rendered if (r.update, r.index) != (update, index))
+            return replace(now, rendered=(*others, event))
         case UpdateFinished(update, stats):
             return replace(now, update=update, history=(*now.history, (update, stats)))
         case EvaluationFinished(update, scores):
@@ -430,7 +470,8 @@ def advance(now: Snapshot, event: Event) -> Snapshot:  # noqa: C901 (one arm an 
             return replace(now, evaluations=(*old_scores, (update, scores)))
         case KnobsChanged(update, who, old, new, knobs):
             told = ", ".join(f"{k} {old[k]:g} → {v:g}" for k, v in new.items())
-            now = replace(now, knobs=knobs, marks=(*now.marks, Mark(update, "knob", told)))
+            now = replace(now, knobs=knobs, turns=(*now.turns, event))
+            now = replace(now, marks=(*now.marks, Mark(update, "knob", told)))
             return logged(now, update, f"{told} ({who})")
         case CommandRefused(update, sentence):
             return logged(now, update, sentence, "warning")
@@ -471,6 +512,8 @@ def rewound(now: Snapshot, event: SessionResumed) -> Snapshot:
         history=tuple(h for h in now.history if h[0] <= kept),
         evaluations=tuple(e for e in now.evaluations if e[0] <= kept),
         clips=tuple(c for c in now.clips if c.update <= kept),
+        rendered=tuple(r for r in now.rendered if r.update <= kept),
+        turns=tuple(turn for turn in now.turns if turn.update <= kept),
         marks=tuple(mark for mark in now.marks if mark.update <= kept),
         ended=None,
     )
@@ -505,11 +548,17 @@ def from_json(data: dict[str, Any]) -> Event | Command:
     return typing.cast("Event | Command", message)
 
 
+@functools.cache
+def hints_of(kind: Any) -> dict[str, Any]:
+    """A dataclass's type hints, worked out once: it is slow, and a journal holds thousands."""
+    return get_type_hints(kind)
+
+
 def revive(hint: Any, data: Any) -> Any:
     """JSON data -> the value its type hint promises (dataclasses, tuples, dicts, unions)."""
     origin, args = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
-        hints = get_type_hints(hint)
+        hints = hints_of(hint)
         return typing.cast("type", hint)(**{k: revive(hints[k], v) for k, v in data.items()})
     if origin is tuple:
         inner = args[0] if args[-1] is Ellipsis else None

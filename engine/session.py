@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from engine import checkpoint, clips, resume
+from engine import checkpoint, clips, resume, start_clip
 from engine import messages as m
 from engine.assembly import Parts, assemble, choose_rewards
 from engine.checkpoint import with_about
@@ -195,10 +195,7 @@ class Session:
 
         prompts = self.draw(self.update)  # B utterances
         conditioning, frames = stack(prompts)  # (B, C, M), frozen encoder in eval mode
-        kept = choose_kept(self.learner.allowed, spec.kept, self.profile.seed, self.update)  # (K,)
-        noise = RolloutNoise(
-            self.profile.seed, self.update, frames, kept, spec.group, spec.shared, spec.antithetic
-        )
+        noise = self.noise(self.update, frames)  # keeps K of T timesteps
         with self.phase("rollout") as between:
             traj = rollout(
                 learner.policies.current, learner.schedule, conditioning, noise,
@@ -262,6 +259,12 @@ class Session:
             rng = generator(self.profile.seed, epoch, "prompts")
             drawn += [pool[int(torch.randperm(len(pool), generator=rng)[at])]] * group
         return drawn
+
+    def noise(self, update: int, frames: tuple[int, ...]) -> RolloutNoise:
+        """The random numbers of an update's rollouts, and the timesteps it trains."""
+        spec, seed = self.profile.rollout, self.profile.seed
+        kept = choose_kept(self.learner.allowed, spec.kept, seed, update)
+        return RolloutNoise(seed, update, frames, kept, spec.group, spec.shared, spec.antithetic)
 
     def score(self, traj: Trajectory, prompts: list[Utterance]) -> Scores:
         models = [*self.parts.rewards]
@@ -420,6 +423,8 @@ class Session:
                 self.save(label or "snapshot")
             case m.Evaluate():
                 self.look()
+            case m.RenderStart(update, index):
+                self.render(update, index)
             case _:
                 raise AssertionError(f"{command} is taken where it comes")
 
@@ -435,6 +440,30 @@ class Session:
         self.learner.turn(self.knobs)
         self.emit(m.KnobsChanged(self.update, who, old, new, self.knobs))
 
+    def render(self, update: int, index: int) -> None:
+        """Speaks a rollout again as the session's start would; what cannot be is an event."""
+        try:
+            if not (0 < update <= self.update + 1 and 0 <= index < self.learner.batch):
+                raise ValueError(f"there is no rollout {index} of update {update}")
+            prompts = self.draw(update - 1)
+            noise = self.noise(update - 1, tuple(u.frames for u in prompts))
+            traj = start_clip.speak(
+                self.folder, self.learner.policies.current, self.learner.schedule, noise,
+                prompts[index], index, self.render_on,
+            )  # fmt: skip
+            path = start_clip.write(self.folder, update, index, traj, self.rate)
+            scores = self.score(traj, prompts[index : index + 1])
+            self.emit(clips.rendered(update, index, path, reward(scores, self.parts.weights)))
+        except (OSError, ValueError) as error:
+            self.emit(m.CommandRefused(self.update, sentence(error), "RenderStart"))
+
+    def render_on(self, done: int, total: int) -> None:
+        """Between two timesteps of a clip that is rendered, also while paused: stop alone acts."""
+        self.emit(m.PhaseProgressed(self.update, "render", done, total))
+        self.inbox.hear()
+        if self.inbox.stopping:
+            raise Stopped
+
     def breathe(self, phase: m.Phase, done: int, total: int) -> None:
         """Between two timesteps: progress out, pause and stop in."""
         inbox = self.inbox
@@ -442,6 +471,9 @@ class Session:
         inbox.hear()
         waited = inbox.paused
         while inbox.paused and not inbox.stopping:
+            if harmless := inbox.harmless():
+                self.apply(harmless)
+                continue
             self.enter("paused")
             inbox.wait()
         if inbox.stopping:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -58,6 +58,41 @@ class RolloutNoise:
         return out
 
 
+class Draw(Protocol):
+    """What a rollout asks of its random numbers."""
+
+    @property
+    def frames(self) -> tuple[int, ...]: ...
+    @property
+    def kept(self) -> tuple[int, ...]: ...
+    @property
+    def group(self) -> int: ...
+    def shares(self, t: int) -> bool: ...
+    def __call__(self, t: int, rows: range | None = None) -> Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OneRow:
+    """The numbers of one row of a batch, for a rollout of that row alone; keeps no transition."""
+
+    batch: RolloutNoise
+    row: int
+    kept: tuple[int, ...] = ()
+    group: int = 1
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        return (self.batch.frames[self.row],)
+
+    def shares(self, t: int) -> bool:
+        return False
+
+    def __call__(self, t: int, rows: range | None = None) -> Tensor:
+        """(1, S) of the row's own length."""
+        drawn = self.batch(t, range(self.row, self.row + 1))
+        return drawn[:, : self.frames[0] * HOP]
+
+
 def choose_kept(allowed: tuple[int, ...], kept: int, seed: int, update: int) -> tuple[int, ...]:
     """Draws min(kept, len(allowed)) distinct trained timesteps, descending."""
     order = torch.randperm(len(allowed), generator=generator(seed, update, "kept"))
@@ -87,7 +122,7 @@ def rollout(
     policy: Policy,
     schedule: NoiseSchedule,
     conditioning: Conditioning,
-    draw: RolloutNoise,
+    draw: Draw,
     *,
     microbatch: int = 8,
     between: Callable[[int, int], None] = lambda done, total: None,

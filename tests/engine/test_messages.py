@@ -17,6 +17,7 @@ from engine.messages import (
     AlarmRaised,
     CheckpointSaved,
     Clip,
+    ClipRendered,
     ClipsScored,
     Column,
     Command,
@@ -33,6 +34,7 @@ from engine.messages import (
     Pause,
     PhaseEntered,
     PhaseProgressed,
+    RenderStart,
     Resume,
     SaveCheckpoint,
     SessionEnded,
@@ -114,6 +116,7 @@ EVENTS: tuple[Event, ...] = (
     AlarmRaised(2, "the reward rose while a judge got worse"),
     Noticed(2, "warning", "a stand-in"),
     SessionEnded(2, "failed", "the disk is full"),
+    ClipRendered(1, 0, "samples/update-000001-00-start.flac", {"distillmos": None}, 3.1),
 )
 COMMANDS: tuple[Command, ...] = (
     SetKnobs({"alpha": 2.5, "beta": 0.0}, "anna"),
@@ -122,6 +125,7 @@ COMMANDS: tuple[Command, ...] = (
     SingleUpdate(),
     SaveCheckpoint("by hand"),
     Evaluate(),
+    RenderStart(1, 0),
     Stop(),
     Stop(save=False),
 )
@@ -250,6 +254,22 @@ def test_a_stream_of_events_folds_into_what_a_screen_draws() -> None:
     assert now.phase == "ended"
     assert now.ended == SessionEnded(2, "failed", "the disk is full")
     assert now.log[-1].text == "the disk is full"
+
+
+def test_the_fold_keeps_the_start_what_it_spoke_again_and_every_turn() -> None:
+    start, later = (replace(CLIP, kind="evaluation", update=u, path=f"{u}") for u in (0, 9))
+    spoken = ClipRendered(1, 0, "start.flac", {}, 3.0)
+    now = Snapshot()
+    for event in (ClipsScored(0, (start,)), ClipsScored(9, (later,)), spoken, spoken, TURNED):
+        now = advance(now, event)
+    now = advance(now, replace(spoken, index=1, update=2))
+    assert now.first == (start,)
+    assert [(r.update, r.index) for r in now.rendered] == [(1, 0), (2, 1)]
+    assert now.turns == (TURNED,)
+    back = advance(now, SessionResumed(1, 9, Knobs()))
+    assert back.rendered == (spoken,)
+    assert back.turns == (TURNED,)
+    assert advance(back, SessionResumed(0, 9, Knobs())).turns == ()
 
 
 def test_a_pause_is_over_when_the_session_ends() -> None:
