@@ -13,6 +13,7 @@ from dlpo_tui.commands import (
     prepare,
     pretrain,
     profiles,
+    replay,
     run,
 )
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 for command in (
     run.run,
+    replay.replay,
     listen.listen,
     compare.compare,
     convert.convert,

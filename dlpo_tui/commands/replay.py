@@ -1,0 +1,93 @@
+"""`dlpo-tui replay`: a finished or crashed run in the session's screen, or as lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from dlpo_tui.console import Exit, one_sentence, tell
+from engine import messages as m
+
+
+def replay(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    at: Annotated[
+        int | None, typer.Option(help="The update to show first; the end if left out.", min=0)
+    ] = None,
+    headless: Annotated[bool, typer.Option(help="Plain lines instead of the screen.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Every event as a line of JSON on stdout (headless).")
+    ] = False,
+) -> None:
+    """Look at a run that is over, and listen to its clips."""
+    with one_sentence():
+        if not (run / "events.jsonl").is_file():
+            raise ValueError(no_journal(run))
+        plain = headless or as_json
+        if plain and at is not None:
+            raise ValueError("--at is for the screen: leave it out, or --headless")
+        if not plain and not (sys.stdin.isatty() and sys.stderr.isatty()):
+            tell("no terminal here: plain lines, as with --headless")
+            plain = True
+        code = lines(run, as_json) if plain else screen(run, at)
+    raise typer.Exit(code)
+
+
+def no_journal(run: Path) -> str:
+    """Why there is nothing to replay, and the nearest thing that could be."""
+    from difflib import get_close_matches
+
+    if run.is_file():
+        return f"{run} is a file; name a run's folder, such as runs/NAME-DATE"
+    inside = sorted(run.glob("*/events.jsonl"))
+    if inside:
+        return f"{run} is a folder of runs; name one, such as {inside[-1].parent}"
+    if run.is_dir():
+        return f"{run} holds no events.jsonl: it is not the folder of a run"
+    beside = run.parent
+    names = [p.parent.name for p in beside.glob("*/events.jsonl")] if beside.is_dir() else []
+    near = get_close_matches(run.name, names, n=1, cutoff=0.4)
+    hint = f"did you mean {beside / near[0]}?" if near else "a run is a folder, runs/NAME-DATE"
+    return f"there is no run {run}; {hint}"
+
+
+def lines(run: Path, as_json: bool) -> int:
+    """The journal as a session's lines, then how it ended."""
+    from dlpo_tui.lines import Lines
+    from dlpo_tui.replaying import verdict
+    from engine import journal
+
+    console = Console(highlight=False, soft_wrap=True)
+    told = Lines(console, quiet=as_json)
+    for event in journal.events(run):
+        if as_json:
+            sys.stdout.write(json.dumps(m.to_json(event), ensure_ascii=False) + "\n")
+        told.show(event)
+    tell(f"replay {verdict(told.now, run)}")
+    return Exit.DONE
+
+
+def screen(run: Path, at: int | None) -> int:
+    from dlpo_tui.app import errors_into
+    from dlpo_tui.replay_app import ReplayApp
+    from dlpo_tui.replaying import Replay
+    from dlpo_tui.sound import Speaker
+
+    sound, film = Speaker(), Replay(run, at)
+    with errors_into(Path(os.devnull)):
+        app = ReplayApp(film, sound, run)
+        app.run()
+    sound.close()
+    if film.error:
+        raise ValueError(film.error)
+    if app.return_code:
+        tell("dlpo-tui: the screen failed")
+        return Exit.FAILED
+    tell(f"replay {film.verdict}")
+    return Exit.DONE

@@ -1,0 +1,86 @@
+"""The session's screen over a journal: everything is seen and heard, nothing is obeyed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+
+from dlpo_tui import formats
+from dlpo_tui.keys import Place, bindings, hints
+from dlpo_tui.replaying import REFUSED, Replay
+from dlpo_tui.screens.key_page import KeyPage
+from dlpo_tui.screens.run import RunScreen
+from dlpo_tui.sound import Sound
+from dlpo_tui.widgets.head import RunHead
+from dlpo_tui.widgets.status import Status
+from engine.messages import Command
+
+HEADINGS: dict[Place, str] = {"replay": "The replay", "clips": "In the clips", "charts": "Charts"}
+HELD_BACK = ("pause", "save", "evaluate", "single", "knob")
+"""Actions that would be commands."""
+
+
+class ReplayHead(RunHead):
+    """A badge says that this has been."""
+
+    def badges(self) -> Text:
+        alarms = [mark.update for mark in self.now.marks if mark.kind == "alarm"]
+        alarm = Text(f"! alarm at {alarms[-1]}  " if alarms else "", self.ink("alarm"))
+        return Text.assemble(alarm, (" REPLAY ", self.ink("calm")))
+
+
+class ReplayStatus(Status):
+    """How the run ended, and which update is shown."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = Status.COMPONENT_CLASSES
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__()
+        self.replay = replay
+
+    def line(self, y: int, width: int) -> Text:
+        if self.now.started is None:
+            return Text()
+        film, total = self.replay.film, self.now.started.updates
+        right = Text.assemble(
+            ("update ", self.ink("label")),
+            (f"{self.now.update}", self.ink("value")),
+            (f" / {total}", self.ink("label")),
+        )
+        ended = film is not None and film.end.ended is not None and not film.end.ended.error
+        left = Text("replay  ", self.ink("phase"))
+        left.append(formats.plain(self.replay.verdict), self.ink("label" if ended else "failed"))
+        return formats.spread(left, right, width)
+
+
+class ReplayScreen(RunScreen):
+    """Keys step through the updates; a command is answered in one sentence."""
+
+    BINDINGS = bindings("replay")
+
+    def __init__(self, replay: Replay, sound: Sound, folder: Path) -> None:
+        super().__init__(replay.send, sound, folder)
+        self.replay = replay
+        self.head, self.status = ReplayHead(), ReplayStatus(replay)
+
+    def ask_for(self, command: Command, sentence: str) -> bool:
+        self.knobs.refuse(REFUSED)
+        self.say(REFUSED)
+        return False
+
+    def show_keys(self) -> None:
+        keys = hints("replay", "session")
+        keys = [key for key in keys if not key.action.startswith(HELD_BACK)]
+        self.bar.show(keys)
+
+    def action_step(self, by: int) -> None:
+        self.replay.step(by)
+        self._ticks = 10**6  # a step is shown at once, not at the next painting
+
+    def action_help(self) -> None:
+        self.app.push_screen(KeyPage(HEADINGS))
+
+    def action_ask(self) -> None:
+        self.app.exit()
