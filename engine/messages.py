@@ -549,7 +549,7 @@ def from_json(data: dict[str, Any]) -> Event | Command:
 
 
 @functools.cache
-def hints_of(kind: Any) -> dict[str, Any]:
+def hints_of(kind: type) -> dict[str, Any]:
     """A dataclass's type hints, worked out once: it is slow, and a journal holds thousands."""
     return get_type_hints(kind)
 
@@ -558,7 +558,7 @@ def revive(hint: Any, data: Any) -> Any:
     """JSON data -> the value its type hint promises (dataclasses, tuples, dicts, unions)."""
     origin, args = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
-        hints = hints_of(hint)
+        hints = hints_of(typing.cast("type", hint))
         return typing.cast("type", hint)(**{k: revive(hints[k], v) for k, v in data.items()})
     if origin is tuple:
         inner = args[0] if args[-1] is Ellipsis else None
