@@ -241,6 +241,24 @@ class RunScreen(Screen[None]):
     def action_window(self) -> None:
         self.charts.turn_window()
 
+    def action_magnify(self, by: int) -> None:
+        self.charts.magnify(by)
+
+    def action_log_scale(self) -> None:
+        self.charts.turn_log()
+
+    def action_smooth(self) -> None:
+        self.charts.turn_smoothing()
+
+    def action_cursor(self) -> None:
+        self.charts.turn_cursor()
+
+    def action_point(self, by: int) -> None:
+        self.charts.move_cursor(by)
+
+    def action_resize_grid(self, by: int) -> None:
+        self.charts.resize_grid(by)
+
     def action_help(self) -> None:
         self.app.push_screen(Help())
 

@@ -6,19 +6,24 @@ import math
 
 from textual.app import ComposeResult
 from textual.containers import Grid
+from textual.content import Content
 
+from dlpo_tui import formats
 from dlpo_tui.widgets.chart import Chart
-from dlpo_tui.widgets.curves import builders, view
+from dlpo_tui.widgets.curves import builders, newest, view
+from dlpo_tui.widgets.shapes import MOST, choices, fitting, wished
+from dlpo_tui.widgets.window import Window
 from engine.messages import Snapshot
 
-LEAST_WIDTH, LEAST_HEIGHT = 36, 8
-"""Cells below which a chart says too little to be shown."""
-MOST_COLUMNS, MOST = 4, 12
 WINDOWS = (0, 200, 50)
+WEIGHTS = (0.0, 0.6, 0.9)
+"""Of the past in the moving average."""
+CLOSER = 0.5
+"""Of the updates, what one step of the zoom leaves."""
 
 
 class ChartGrid(Grid):
-    """Holds the snapshot, the page, the window; lays the charts out for the space there is."""
+    """Holds the snapshot, the page, the window, the cursor; lays out what there is room for."""
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
@@ -26,7 +31,14 @@ class ChartGrid(Grid):
         self.now = Snapshot()
         self.first = 0
         self.alone = False
-        self.window = 0
+        self.wish: int | None = None
+        """Charts at a time; None: as many as fit."""
+        self.window = Window()
+        self.logarithmic = False
+        self.weight = 0.0
+        self.pinned: int | None = None
+        self.hovered: int | None = None
+        """The update under the mouse; it goes before the one that was pinned."""
 
     def compose(self) -> ComposeResult:
         yield from self.charts
@@ -38,6 +50,8 @@ class ChartGrid(Grid):
     def on_resize(self) -> None:
         self.lay_out()
 
+    # --- Pages and sizes ---
+
     def turn_page(self, by: int) -> None:
         """The next or previous page, round and round."""
         count, room = len(builders(self.now)), self.room()
@@ -47,27 +61,102 @@ class ChartGrid(Grid):
             self.lay_out()
 
     def zoom(self) -> None:
-        """One chart alone, or as many as fit."""
+        """One chart alone, or as many as before."""
         self.alone = not self.alone
         self.lay_out()
 
-    def turn_window(self) -> None:
-        """All updates, the last 200, the last 50."""
-        self.window = (self.window + 1) % len(WINDOWS)
-        self.lay_out()
+    def resize_grid(self, by: int) -> None:
+        """The next larger or smaller number of charts at a time."""
+        count = len(builders(self.now))
+        counts = [c * r for c, r in choices(*self.size, count)]
+        room = self.room()
+        others = [n for n in counts if (n > room if by > 0 else n < room)]
+        if others:
+            self.wish = min(others) if by > 0 else max(others)
+            self.alone = False
+            self.lay_out()
 
     def room(self) -> int:
         columns, rows = self.shape(len(builders(self.now)))
         return columns * rows
 
     def shape(self, count: int) -> tuple[int, int]:
-        """Columns and rows for up to `count` charts: none too small, as few empty as can be."""
+        """Columns and rows for up to `count` charts."""
         if self.alone or not count:
             return 1, 1
-        columns = min(max(self.size.width // LEAST_WIDTH, 1), MOST_COLUMNS)
-        rows = max(self.size.height // LEAST_HEIGHT, 1)
-        rows = min(rows, math.ceil(count / columns))
-        return min(columns, math.ceil(count / rows)), rows
+        if self.wish is None:
+            return fitting(*self.size, count)
+        return wished(*self.size, count, self.wish)
+
+    # --- The window, the scale, the trend ---
+
+    def turn_window(self) -> None:
+        """All updates, the last 200, the last 50."""
+        width = self.window.width if self.window.width in WINDOWS else WINDOWS[-1]
+        self.window = Window(WINDOWS[(WINDOWS.index(width) + 1) % len(WINDOWS)])
+        self.lay_out()
+
+    def magnify(self, by: int, at: int | None = None) -> None:
+        """Half or twice as many updates around `at`, the cursor or the end; 0: all of them."""
+        at = self.cursor if at is None else at
+        times = CLOSER**by
+        self.window = self.window.zoomed(times, at, newest(self.now)) if by else Window()
+        self.lay_out()
+
+    def turn_log(self) -> None:
+        self.logarithmic = not self.logarithmic
+        self.lay_out()
+
+    def turn_smoothing(self) -> None:
+        self.weight = WEIGHTS[(WEIGHTS.index(self.weight) + 1) % len(WEIGHTS)]
+        self.lay_out()
+
+    # --- The cursor ---
+
+    @property
+    def cursor(self) -> int | None:
+        """The update that every title tells of; None: the latest."""
+        return self.pinned if self.hovered is None else self.hovered
+
+    def turn_cursor(self) -> None:
+        """Away, or at the end of what is seen."""
+        seen = self.window.span(newest(self.now))
+        end = min(int(seen.high), newest(self.now))
+        self.pinned, self.hovered = None if self.cursor is not None else end, None
+        self.point()
+
+    def move_cursor(self, by: int) -> None:
+        """`by` updates on; the window goes along."""
+        if self.cursor is None:
+            self.turn_cursor()
+        last = newest(self.now)
+        self.pinned, self.hovered = min(max((self.cursor or 0) + by, 0), last), None
+        window = self.window.holding(self.pinned, last)
+        if window != self.window:
+            self.window = window
+            self.lay_out()
+        self.point()
+
+    def on_chart_pointed(self, event: Chart.Pointed) -> None:
+        event.stop()
+        if event.stays:
+            self.pinned = event.update
+        if (event.update, event.stays) != (self.hovered, False):
+            self.hovered = event.update
+            self.point()
+
+    def on_chart_zoomed(self, event: Chart.Zoomed) -> None:
+        event.stop()
+        self.magnify(event.by, event.update)
+
+    def point(self) -> None:
+        """The cursor alone has moved: nothing is computed anew."""
+        for chart in self.charts:
+            if chart.display:
+                chart.point_at(self.cursor)
+        self.head()
+
+    # --- What is shown ---
 
     def lay_out(self) -> None:
         """Gives the visible charts their figures and hides the others."""
@@ -77,23 +166,38 @@ class ChartGrid(Grid):
         self.first = min(self.first, max(len(every) - 1, 0)) // room * room
         shown = every[self.first : self.first + room]
         self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
-        seen = view(self.now, WINDOWS[self.window])
+        across = self.window.span(newest(self.now))
+        seen = view(self.now, across, self.logarithmic, self.weight)
         for index, chart in enumerate(self.charts):
             chart.display = index < len(shown)
             if chart.display:
-                chart.show(shown[index](seen))
-        self.border_title = self.heading(len(every), len(shown))
+                chart.show(shown[index](seen), self.cursor)
+        self.head()
 
-    def heading(self, count: int, shown: int) -> str:
-        window = WINDOWS[self.window]
-        parts = ["charts"]
-        if shown < count:
-            last = self.first + shown
-            parts = [
-                f"charts {self.first + 1}–{last} of {count}"
-                if shown > 1
-                else f"chart {last} of {count}"
-            ]
-        if window:
-            parts.append(f"last {window} updates")
-        return f" {' · '.join(parts)} "
+    def head(self) -> None:
+        """The title: which charts, where the cursor is, and how the curves are drawn."""
+        parts = [self.paging(), *self.pointed(), self.window.describe(newest(self.now))]
+        if self.logarithmic:
+            parts.append("log")
+        if self.weight:
+            parts.append(f"smoothed {self.weight:g}")
+        # Never markup: a mark's text may be a user's.
+        self.border_title = Content(f" {' · '.join(part for part in parts if part)} ")
+
+    def paging(self) -> str:
+        count, shown = len(builders(self.now)), sum(chart.display for chart in self.charts)
+        if shown >= count:
+            return "charts"
+        last = self.first + shown
+        return (
+            f"charts {self.first + 1}–{last} of {count}"
+            if shown > 1
+            else f"chart {last} of {count}"
+        )
+
+    def pointed(self) -> list[str]:
+        """The update under the cursor and what happened there."""
+        if self.cursor is None:
+            return []
+        marks = [mark for mark in self.now.marks if mark.update == self.cursor]
+        return [f"update {self.cursor}", *(formats.plain(mark.text) for mark in marks)]

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from dlpo_tui import formats
-from dlpo_tui.widgets.plot import Series, Span
+from dlpo_tui.widgets.plot import Span
+from dlpo_tui.widgets.scaled import Limits
+from dlpo_tui.widgets.series import Series, Shape, Wording
 from engine.messages import Column, Interval, Mark, Snapshot, UpdateStats
 
 History: TypeAlias = tuple[tuple[int, UpdateStats], ...]
 Intervals: TypeAlias = Sequence[Interval | None]
 Evaluations: TypeAlias = tuple[tuple[int, dict[str, Interval | None]], ...]
+Row = TypeVar("Row")
 
-SHORTEST = 10
-"""Updates that an axis covers at least: two points are not stretched over the whole chart."""
+LEAD = 100
+"""Updates before the window that a moving average starts from: 0.9 ** 100 is nothing."""
+CALM = 1e-3
+"""A spread of the log ratio below this is rounding, and is drawn as such."""
+PHASES = {"rollout": "roll", "optimise": "opt", "score": "score"}
+"""The phases of an update and their brief names, the longest first as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +37,11 @@ class Figure:
     across: Span
     """Updates, the horizontal axis."""
     marks: tuple[Mark, ...]
-    least: float | None = None
-    """Where the left axis must start, where its unit has an end."""
-    most: float | None = None
+    limits: Limits
+    """Of the left axis."""
+    log: bool = False
+    weight: float = 0.0
+    """Of the past in the moving average; 0: none is drawn."""
 
 
 Builder: TypeAlias = Callable[["View"], Figure]
@@ -39,34 +49,66 @@ Builder: TypeAlias = Callable[["View"], Figure]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A snapshot cut to the updates in the window."""
+    """A snapshot cut to the updates in the window, and what leads up to it."""
 
     now: Snapshot
     history: History
     evaluations: Evaluations
     across: Span
+    log: bool = False
+    weight: float = 0.0
 
-    def figure(
-        self, title: str, *series: Series, least: float | None = None, most: float | None = None
-    ) -> Figure:
-        marks = tuple(m for m in self.now.marks if m.update >= self.across.low)
-        return Figure(title, series, self.across, marks, least, most)
+    def figure(self, title: str, *series: Series, limits: Limits | None = None) -> Figure:
+        low, high = self.across.low, self.across.high
+        marks = tuple(m for m in self.now.marks if low <= m.update <= high)
+        return Figure(
+            title, series, self.across, marks, limits or Limits(), self.log, self.weight
+        )  # fmt: skip
 
-    def line(self, name: str, read: Callable[[UpdateStats], float | None], **more: str) -> Series:
+    def line(
+        self,
+        name: str,
+        read: Callable[[UpdateStats], float | None],
+        axis: Literal["left", "right"] = "left",
+        shape: Shape = "line",
+        wording: Wording | None = None,
+        brief: str = "",
+    ) -> Series:
         """One number of every update."""
-        y = [read(stats) for _, stats in self.history]
-        told = formats.number(y[-1]) if y else ""
-        settings = {"told": told, **more}
-        return Series(name, [update for update, _ in self.history], y, **settings)  # type: ignore[arg-type]
+        return Series(
+            name,
+            [update for update, _ in self.history],
+            [read(stats) for _, stats in self.history],
+            axis=axis,
+            shape=shape,
+            wording=wording or Wording(),
+            brief=brief,
+        )
 
 
-def view(now: Snapshot, window: int = 0) -> View:
-    """The last `window` updates of a snapshot; 0: all."""
-    last = max(now.update, now.evaluations[-1][0] if now.evaluations else 0)
-    first = max(last - window, 0) if window else 0
-    history = now.history[bisect_left(now.history, first, key=lambda row: row[0]) :]
-    evaluations = now.evaluations[bisect_left(now.evaluations, first, key=lambda row: row[0]) :]
-    return View(now, history, evaluations, Span(first, max(last, first + SHORTEST)))
+def newest(now: Snapshot) -> int:
+    """The last update that anything is known of."""
+    return max(now.update, now.evaluations[-1][0] if now.evaluations else 0)
+
+
+def view(now: Snapshot, across: Span, log: bool = False, weight: float = 0.0) -> View:
+    """What a snapshot holds of the updates `across`, with one row more on either side."""
+    lead = LEAD if weight else 1
+    return View(
+        now,
+        cut(now.history, across, lead),
+        cut(now.evaluations, across, 1),
+        across,
+        log,
+        weight,
+    )  # fmt: skip
+
+
+def cut(rows: tuple[tuple[int, Row], ...], across: Span, lead: int) -> tuple[tuple[int, Row], ...]:
+    """The rows of the updates `across`, `lead` more before them and one after."""
+    first = bisect_left(rows, across.low, key=lambda row: row[0])
+    last = bisect_right(rows, across.high, key=lambda row: row[0])
+    return rows[max(first - lead, 0) : last + 1]
 
 
 def builders(now: Snapshot) -> list[Builder]:
@@ -77,38 +119,43 @@ def builders(now: Snapshot) -> list[Builder]:
     # With one reward, the reward's chart carries its evaluations already.
     # A reward that the reward's own chart evaluates needs no second chart.
     shown = [partial(column, which=c) for c in now.started.rewards if c.name != evaluated(now)]
-    kl_known = any(stats.kl is not None for _, stats in now.history[-1:])
+    kl_known = any(stats.kl is not None for _, stats in now.history)
     return [
         reward,
         *judges[:1],
         loss,
         ratio,
+        *([divergence] if kl_known else []),
         gradient,
         *judges[1:],
         *shown,
-        *([divergence] if kl_known else []),
+        phases,
     ]
 
 
 def reward(seen: View) -> Figure:
     """The reward of the rollouts with its interval, and of the evaluations."""
-    xs = [update for update, _ in seen.history]
     rows = [stats.reward for _, stats in seen.history]
-    told = spread_told(rows[-1], 3) if rows else ""
     rollouts = Series(
         "reward",
-        xs,
+        [update for update, _ in seen.history],
         means(rows),
         lows(rows),
         highs(rows),
-        told=told,
+        wording=Wording("decimals", 3, interval=True, missing="all failed"),
     )
     points = [(update, scores.get(evaluated(seen.now))) for update, scores in seen.evaluations]
-    told = next((formats.score(p.mean, 3) for _, p in reversed(points) if p), "")
-    marks = Series("eval", [u for u, _ in points], means([p for _, p in points]), shape="points")
-    if not told:
+    known = [(update, score) for update, score in points if score]
+    if not known:
         return seen.figure("reward", rollouts)
-    return seen.figure("reward", rollouts, told_as(marks, told))
+    marks = Series(
+        "eval",
+        [update for update, _ in known],
+        means([score for _, score in known]),
+        shape="points",
+        wording=Wording("decimals", 3),
+    )
+    return seen.figure("reward", rollouts, marks)
 
 
 def evaluated(now: Snapshot) -> str:
@@ -124,68 +171,89 @@ def evaluated(now: Snapshot) -> str:
 
 def column(seen: View, which: Column) -> Figure:
     """One judge's or reward's scores on the fixed prompts, with their intervals."""
-    rows = [(update, scores.get(which.name)) for update, scores in seen.evaluations]
-    scores = [score for _, score in rows]
-    decimals = max(formats.column_decimals(which), 2)
-    told = spread_told(rows[-1][1], decimals) if rows else ""
+    scores = [scores.get(which.name) for _, scores in seen.evaluations]
+    places = max(formats.column_decimals(which), 2)
     better = {True: " ↑", False: " ↓", None: ""}[which.higher_is_better]
     series = Series(
         f"{formats.plain(which.name)}{better}",
-        [update for update, _ in rows],
+        [update for update, _ in seen.evaluations],
         means(scores),
         lows(scores),
         highs(scores),
         shape="joined",
-        told=f"{told} {which.unit}" if told else "",
+        wording=Wording("decimals", places, which.unit, interval=True, missing="all failed"),
     )
-    return seen.figure(which.name, series, least=which.low, most=which.high)
+    return seen.figure(which.name, series, limits=Limits(which.low, which.high))
 
 
 def loss(seen: View) -> Figure:
     """The algorithm's loss on the left axis, the penalty on the right."""
     return seen.figure(
         "loss",
-        seen.line("loss", lambda s: s.loss),
+        seen.line("loss", lambda s: told_by(s, s.loss)),
         seen.line("penalty", lambda s: s.penalty, axis="right", shape="dashes"),
     )
 
 
 def ratio(seen: View) -> Figure:
-    """The mean probability ratio; behind it, stacked, the shares that were clipped."""
+    """How far the probability ratios spread around 1; behind it, stacked, the shares clipped."""
     xs = [update for update, _ in seen.history]
     lows = [stats.clip_low for _, stats in seen.history]
     highs = [stats.clip_high for _, stats in seen.history]
     both = [low + high for low, high in zip(lows, highs, strict=True)]
+    share = Wording("percent", 1)
 
-    def area(name: str, bottom: list[float], top: list[float], share: list[float]) -> Series:
-        told = f"{share[-1]:.1%}" if share else ""
-        return Series(name, xs, top, bottom, top, axis="right", shape="area", told=told)
+    def area(name: str, brief: str, bottom: list[float], top: list[float]) -> Series:
+        return Series(name, xs, top, bottom, top, "right", "area", share, brief)
 
-    told = formats.score(seen.history[-1][1].ratio, 3) if xs else ""
     return seen.figure(
         "ratio",
-        seen.line("ratio", lambda s: s.ratio, told=told),
-        area("clip↑", lows, both, highs),
-        area("↓", [0.0] * len(xs), lows, lows),
+        seen.line(
+            "ratio spread", lambda s: s.ratio_spread, wording=Wording(places=3), brief="ratio ±"
+        ),
+        area("clip↑", "↑", lows, both),
+        area("↓", "↓", [0.0] * len(xs), lows),
+        limits=Limits(0.0, reach=CALM),
     )
 
 
 def gradient(seen: View) -> Figure:
     """The gradient's Euclidean norm before clipping."""
-    return seen.figure("gradient", seen.line("gradient norm", lambda s: s.grad_norm), least=0.0)
+    line = seen.line("gradient norm", lambda s: told_by(s, s.grad_norm), brief="gradient")
+    return seen.figure("gradient", line, limits=Limits(0.0))
 
 
 def divergence(seen: View) -> Figure:
-    """KL(policy || reference), nats per audio sample."""
-    return seen.figure("kl", seen.line("kl to reference", lambda s: s.kl))
+    """KL(policy || reference), nats summed over a clip."""
+    line = seen.line("kl to the start", lambda s: s.kl, wording=Wording(unit="nats"), brief="kl")
+    return seen.figure("kl", line, limits=Limits(0.0))
 
 
-def spread_told(interval: Interval | None, decimals: int) -> str:
-    """A mean with half the width of its interval: 3.412 ±0.051."""
-    if interval is None:
-        return "all failed"
-    half = (interval.high - interval.low) / 2
-    return f"{interval.mean:.{decimals}f} ±{half:.{decimals}f}"
+def phases(seen: View) -> Figure:
+    """Wall time of each phase of an update, seconds."""
+    known = {name for _, stats in seen.history[-1:] for name in stats.seconds}
+    names = [*PHASES, *sorted(known - PHASES.keys())]
+    shapes: tuple[Shape, ...] = ("line", "dashes", "dots")
+    lines = [
+        seen.line(
+            name,
+            partial(seconds_of, phase=name),
+            shape=shapes[min(i, 2)],
+            wording=Wording(places=3, unit="s"),
+            brief=PHASES.get(name, ""),
+        )
+        for i, name in enumerate(names)
+    ]
+    return seen.figure("phases", *lines, limits=Limits(0.0))
+
+
+def seconds_of(stats: UpdateStats, phase: str) -> float | None:
+    return stats.seconds.get(phase)
+
+
+def told_by(stats: UpdateStats, value: float) -> float:
+    """The value, or NaN where the engine had nothing finite to tell: it then tells 0."""
+    return math.nan if stats.skipped and value == 0.0 else value
 
 
 def means(intervals: Intervals) -> list[float | None]:
@@ -198,7 +266,3 @@ def lows(intervals: Intervals) -> list[float | None]:
 
 def highs(intervals: Intervals) -> list[float | None]:
     return [i.high if i else None for i in intervals]
-
-
-def told_as(series: Series, told: str) -> Series:
-    return Series(series.name, series.x, series.y, shape=series.shape, told=told)

@@ -1,4 +1,4 @@
-"""From numbers to cells: bounds, ticks, braille lines and bands; knows no widget, no colour.
+"""From numbers to cells: braille lines and bands; knows no widget, no colour.
 
 A cell holds 2 x 4 braille dots. However many points a line has, each dot column
 keeps only its first, last, lowest and highest: numpy finds them, Python joins them.
@@ -6,119 +6,54 @@ keeps only its first, last, lowest and highest: numpy finds them, Python joins t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Value: TypeAlias = float | None
+from dlpo_tui.widgets.series import Shape, Value
+
 Numbers: TypeAlias = NDArray[np.float64]
 Runs: TypeAlias = list[tuple[int, int] | None]
 """By dot column: the topmost and the lowest dot that a line covers."""
 
 BRAILLE = 0x2800
-DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
-"""Bits of a braille character by dot column and dot row."""
-LARGEST, SMALLEST = 1e150, 1e-12
-"""Past these, differences and ratios of values overflow; NaN is on neither side."""
-FLAT = 1e-5
-"""A spread this small beside its values is rounding (a ratio of 1), not something to magnify."""
+WEIGHTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])[:, None, :]
+"""Bits of a braille character by dot row and dot column."""
+LARGEST = 1e150
+"""Past this, differences and ratios of values overflow; NaN is on neither side."""
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """One curve: ascending x, and y with gaps where a value is None or not finite."""
-
-    name: str
-    x: Sequence[float]
-    y: Sequence[Value]
-    low: Sequence[Value] = ()
-    """The band's lower edge, one a point; empty: no band."""
-    high: Sequence[Value] = ()
-    axis: Literal["left", "right"] = "left"
-    shape: Literal["line", "dashes", "points", "joined", "area"] = "line"
-    """joined: points and a line through them; area: the band alone."""
-    told: str = ""
-    """The latest value, for the title."""
-
-
-@dataclass(frozen=True, slots=True)
 class Span:
+    """A stretch of an axis; of a logarithmic one in powers of ten."""
+
     low: float
     high: float
+    log: bool = False
 
     def share(self, value: float) -> float:
         """0 at `low`, 1 at `high`."""
         return (value - self.low) / (self.high - self.low)
 
 
-def array(values: Sequence[Value]) -> Numbers:
+def array(values: Sequence[Value] | Numbers) -> Numbers:
     """The values as numbers; NaN where a value is missing or has no place on an axis."""
     numbers = np.array(values, dtype=np.float64)  # None becomes NaN
     numbers[~(np.abs(numbers) < LARGEST)] = np.nan
     return numbers
 
 
-def finite(values: Sequence[Value]) -> Numbers:
-    """The values that can be drawn."""
-    numbers = array(values)
-    return numbers[~np.isnan(numbers)]
-
-
-def value_span(
-    series: Sequence[Series], least: float | None = None, most: float | None = None
-) -> Span | None:
-    """What a value axis must cover, with some air, never past `least` and `most`; None if empty."""
-    parts = [finite(values) for s in series for values in (s.y, s.low, s.high)]
-    values = np.concatenate(parts) if parts else np.empty(0)
-    if not len(values):
-        return None
-    low, high = float(values.min()), float(values.max())
-    if any(s.shape == "area" for s in series):
-        # An area is a backdrop: it keeps to the lower half, clear of most curves.
-        return Span(0.0, high * 2 if high > 0 else 1.0)
-    air = (high - low) * 0.06
-    if air <= abs(high) * FLAT:
-        air = abs(high) * 0.1 if abs(high) > SMALLEST else 1.0
-    # A limit that the data themselves pass is no limit: showing them comes first.
-    floor = low - air if least is None or low < least else max(low - air, least)
-    ceiling = high + air if most is None or high > most else min(high + air, most)
-    if floor >= ceiling:
-        return Span(low - air, high + air)
-    return Span(floor, ceiling)
-
-
-def ticks(span: Span, most: int) -> tuple[list[float], int]:
-    """At most `most` round values within the span, and the decimals that tell them apart."""
-    rough = (span.high - span.low) / max(most, 1)
-    size = 10.0 ** math.floor(math.log10(rough))
-    for factor in (1.0, 2.0, 2.5, 5.0, 10.0, 20.0, 25.0, 50.0):
-        step = factor * size
-        first = math.ceil(span.low / step - 1e-9)
-        count = math.floor(span.high / step + 1e-9) - first + 1
-        if 0 < count <= most:
-            break
-    decimals = 0
-    while decimals < 9 and abs(step - round(step, decimals)) > step * 1e-6:
-        decimals += 1
-    # + 0.0 turns a negative zero into zero.
-    return [(first + i) * step + 0.0 for i in range(max(count, 0))][:most], decimals
-
-
-def tick_texts(values: Sequence[float], decimals: int) -> list[str]:
-    """One notation for all, so that they align."""
-    largest = max((abs(v) for v in values), default=0.0)
-    if largest >= 1e5 or (decimals > 4 and largest < 0.1):
-        return [f"{v:.1e}".replace("e-0", "e-").replace("e+0", "e+") for v in values]
-    return [f"{v:.{decimals}f}" for v in values]
-
-
 def columns(
-    xs: Sequence[float], ys: Sequence[Value], across: Span, up: Span, width: int, height: int
+    xs: Sequence[float] | Numbers,
+    ys: Sequence[Value] | Numbers,
+    across: Span,
+    up: Span,
+    width: int,
+    height: int,
 ) -> tuple[Runs, list[tuple[int, int]]]:
     """A line on a grid of width x height dots: its runs, and its points without a neighbour."""
     runs: Runs = [None] * width
@@ -140,7 +75,8 @@ def columns(
     single = (starts == ends).tolist()
     for i, (top, low) in enumerate(zip(tops.tolist(), lows.tolist(), strict=True)):
         if breaks[i] and breaks[i + 1] and single[i]:
-            alone.append((round(x0[i]), round(y0[i])))
+            if 0 <= x0[i] <= width - 1:
+                alone.append((round(x0[i]), min(max(round(y0[i]), 0), height - 1)))
             continue
         cover(runs, round(x0[i]), top, low, height)
         if not breaks[i]:
@@ -169,30 +105,38 @@ def connect(runs: Runs, a: tuple[float, float], b: tuple[float, float], height: 
         cover(runs, column, min(ya, yb), max(ya, yb), height)
 
 
-def braille(runs: Runs, height: int, dashed: bool = False) -> dict[tuple[int, int], int]:
+def braille(runs: Runs, height: int, shape: Shape = "line") -> dict[tuple[int, int], int]:
     """The runs as braille bits by (row, column) of cells."""
-    cells: dict[tuple[int, int], int] = {}
-    for column, run in enumerate(runs):
-        if run is None or (dashed and column % 4 == 3):
-            continue
-        bits = DOTS[column % 2]
-        for dot in range(run[0], min(run[1], height - 1) + 1):
-            key = (dot // 4, column // 2)
-            cells[key] = cells.get(key, 0) | bits[dot % 4]
-    return cells
+    rows, width = -(-height // 4), -(-len(runs) // 2)
+    kept = [
+        run if run and not skipped(column, shape) else (1, 0) for column, run in enumerate(runs)
+    ]
+    kept += [(1, 0)] * (width * 2 - len(kept))
+    edges = np.array(kept, dtype=np.int64)
+    dots = np.arange(rows * 4)[:, None]
+    inked = (dots >= edges[:, 0]) & (dots <= np.minimum(edges[:, 1], height - 1))
+    bits = (inked.reshape(rows, 4, width, 2) * WEIGHTS).sum(axis=(1, 3))
+    places = np.argwhere(bits)
+    found = bits[places[:, 0], places[:, 1]].tolist()
+    return {(y, x): code for (y, x), code in zip(places.tolist(), found, strict=True)}
+
+
+def skipped(column: int, shape: Shape) -> bool:
+    """Dashes leave out every fourth dot column, dots three of four."""
+    if shape == "dashes":
+        return column % 4 == 3
+    return shape == "dots" and column % 4 != 0
 
 
 def band(
-    series: Series, across: Span, up: Span, width: int, height: int
+    xs: Numbers, lows: Numbers, highs: Numbers, across: Span, up: Span, width: int, height: int
 ) -> list[tuple[float, float] | None]:
     """By cell column: the band's upper and lower edge in rows from the top; None outside."""
     edges: list[tuple[float, float] | None] = [None] * width
-    if not series.low:
-        return edges
     # Half a cell finer than drawn, so that an edge falls where its line does.
-    highs, _ = columns(series.x, series.high, across, up, width, height * 8)
-    lows, _ = columns(series.x, series.low, across, up, width, height * 8)
-    for column, (high, low) in enumerate(zip(highs, lows, strict=True)):
-        if high is not None and low is not None:
-            edges[column] = (sum(high) / 16, sum(low) / 16 + 1 / 8)
+    uppers, _ = columns(xs, highs, across, up, width, height * 8)
+    lowers, _ = columns(xs, lows, across, up, width, height * 8)
+    for column, (upper, lower) in enumerate(zip(uppers, lowers, strict=True)):
+        if upper is not None and lower is not None:
+            edges[column] = (sum(upper) / 16, sum(lower) / 16 + 1 / 8)
     return edges

@@ -132,7 +132,13 @@ def stats_of(update: int, dice: random.Random) -> UpdateStats:
         failed=1 if update % 9 == 4 else 0,
         skipped=0,
         clamped=0.01,
-        seconds={"rollout": 6.1, "score": 2.4, "optimise": 5.8},
+        seconds={
+            "rollout": 6.1 + 0.3 * math.sin(update),
+            "score": 2.4,
+            "optimise": 5.8 - 0.3 * math.sin(update),
+        },
+        ratio_spread=0.02 + 0.006 * math.sin(1.7 * update) * math.cos(update),
+        memory_bytes=1.2e9,
     )
 
 

@@ -128,15 +128,15 @@ async def test_play_without_clips(stage: Stager) -> None:
 async def test_charts_turn_zoom_and_look_back(stage: Stager) -> None:
     async with stage() as at:
         grid = at.app.run_screen.charts
-        assert "charts 1–2 of 7" in at.text()
+        assert "charts 1–2 of 8" in at.text()
         await at.press("right_square_bracket")
-        assert "charts 3–4 of 7" in at.text()
+        assert "charts 3–4 of 8" in at.text()
         assert "penalty" in at.text()
         await at.press("left_square_bracket", "left_square_bracket")
-        assert "chart 7 of 7" in at.text()
+        assert "charts 7–8 of 8" in at.text()
         await at.press("right_square_bracket", "z")
         assert grid.alone
-        assert "chart 1 of 7" in at.text()
+        assert "chart 1 of 8" in at.text()
         await at.press("z", "w", "w")
         assert "last 50 updates" in at.text()
 

@@ -10,12 +10,15 @@ import scenes
 from conftest import Stager
 
 from dlpo_tui.widgets.chart import Chart
-from dlpo_tui.widgets.curves import builders, view
+from dlpo_tui.widgets.curves import View, builders, newest, view
+from dlpo_tui.widgets.plot import Span
+from dlpo_tui.widgets.window import Window
 from engine.messages import (
     Column,
     EvaluationFinished,
     Event,
     SessionStarted,
+    Snapshot,
     UpdateFinished,
 )
 
@@ -35,9 +38,9 @@ async def test_as_many_charts_as_fit(
 ) -> None:
     async with stage(size=size) as at:
         grid = at.app.run_screen.charts
-        assert grid.shape(7) == shape
+        assert grid.shape(8) == shape
         shown = [chart for chart in grid.query(Chart) if chart.display]
-        assert len(shown) == min(shape[0] * shape[1], 7)
+        assert len(shown) == min(shape[0] * shape[1], 8)
         assert at.lines()[-1].rstrip().endswith("quit")
 
 
@@ -73,7 +76,7 @@ async def test_a_gap_parts_the_curve(stage: Stager) -> None:
     values = [1.0] * 10 + [math.nan] * 20 + [1.0] * 10
     async with stage(odd(values), size=(120, 40)) as at:
         chart = next(c for c in at.app.screen.query(Chart) if c.figure and c.figure.title == "loss")
-        lines = [strip.text[7:] for strip in chart.draw(chart.size)[1:-1]]
+        lines = [strip.text[7:] for strip in chart.draw(chart.size)[:-1]]
         line = next(line for line in lines if any(c > "⠀" for c in line if c != "│"))
         assert len(line.split()) == 2
 
@@ -88,10 +91,14 @@ async def test_marks_are_drawn(stage: Stager) -> None:
         assert any("┊" in strip.text for strip in chart.draw(chart.size))
 
 
+def whole(now: Snapshot) -> View:
+    return view(now, Window().span(newest(now)))
+
+
 def test_every_judge_has_a_chart() -> None:
     now = scenes.fold(scenes.running())
-    titles = [build(view(now)).title for build in builders(now)]
-    assert titles == ["reward", "wer", "loss", "ratio", "gradient", "cer", "loudness"]
+    titles = [build(whole(now)).title for build in builders(now)]
+    assert titles == ["reward", "wer", "loss", "ratio", "gradient", "cer", "loudness", "phases"]
 
 
 def test_rewards_that_are_not_the_reward_have_charts() -> None:
@@ -99,7 +106,7 @@ def test_rewards_that_are_not_the_reward_have_charts() -> None:
         scenes.STARTED, rewards=(*scenes.REWARDS, Column("utmos", "MOS", True, 1.0, 5.0))
     )
     now = scenes.fold([two, *scenes.running()[4:]])
-    titles = [build(view(now)).title for build in builders(now)]
+    titles = [build(whole(now)).title for build in builders(now)]
     assert {"distillmos", "utmos"} <= set(titles)
 
 
@@ -107,9 +114,9 @@ def test_a_weighted_reward_is_not_compared_with_its_column() -> None:
     now = scenes.fold(scenes.running())
     doubled = tuple(replace(c, reward=c.reward and 2 * c.reward) for c in now.clips)
     now = replace(now, clips=doubled)
-    titles = [build(view(now)).title for build in builders(now)]
+    titles = [build(whole(now)).title for build in builders(now)]
     assert "distillmos" in titles
-    assert len(builders(now)[0](view(now)).series) == 1
+    assert len(builders(now)[0](whole(now)).series) == 1
 
 
 def test_the_engine_may_give_the_evaluated_reward_itself() -> None:
@@ -120,14 +127,13 @@ def test_the_engine_may_give_the_evaluated_reward_itself() -> None:
     from engine.messages import advance
 
     now = advance(now, events[0])
-    series = builders(now)[0](view(now)).series
+    series = builders(now)[0](whole(now)).series
     assert [s.name for s in series] == ["reward", "eval"]
 
 
 def test_a_window_cuts_the_old() -> None:
     now = scenes.fold(scenes.running())
-    seen = view(now, 20)
-    assert seen.across.low == 20
-    assert [update for update, _ in seen.evaluations] == [20, 30, 40]
-    assert seen.history[0][0] == 20
-    assert all(mark.update >= 20 for mark in seen.figure("x").marks)
+    seen = view(now, Span(15, 35))
+    assert [update for update, _ in seen.evaluations] == [10, 20, 30, 40], "one beyond either edge"
+    assert [seen.history[0][0], seen.history[-1][0]] == [14, 36]
+    assert [mark.update for mark in seen.figure("x").marks] == [15, 20, 30, 30]
