@@ -69,12 +69,12 @@ class Canvas:
     def _strip(self, y: int) -> Strip:
         cells = zip(self.glyphs[y], self.inks[y], self.grounds[y], strict=True)
         segments = [
-            Segment("".join(c[0] for c in run), self.style + inked(*style))
+            Segment("".join(c[0] for c in run), inked(self.style, *style))
             for style, run in groupby(cells, key=lambda cell: cell[1:])
         ]
         return Strip(segments, self.width)
 
 
-@lru_cache(maxsize=256)
-def inked(ink: Color | None, ground: Color | None) -> Style:
-    return Style(color=ink, bgcolor=ground)
+@lru_cache(maxsize=1024)
+def inked(style: Style, ink: Color | None, ground: Color | None) -> Style:
+    return style + Style(color=ink, bgcolor=ground)

@@ -10,8 +10,9 @@ from textual.content import Content
 
 from dlpo_tui import formats
 from dlpo_tui.widgets.chart import Chart
-from dlpo_tui.widgets.curves import builders, newest, view
+from dlpo_tui.widgets.curves import builders
 from dlpo_tui.widgets.shapes import MOST, choices, fitting, wished
+from dlpo_tui.widgets.view import newest, view
 from dlpo_tui.widgets.window import Window
 from engine.messages import Snapshot
 

@@ -2,113 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeAlias
 
 from dlpo_tui import formats
-from dlpo_tui.widgets.plot import Span
 from dlpo_tui.widgets.scaled import Limits
 from dlpo_tui.widgets.series import Series, Shape, Wording
-from engine.messages import Column, Interval, Mark, Snapshot, UpdateStats
+from dlpo_tui.widgets.view import Figure, View
+from engine.messages import Column, Interval, Snapshot
 
-History: TypeAlias = tuple[tuple[int, UpdateStats], ...]
 Intervals: TypeAlias = Sequence[Interval | None]
-Evaluations: TypeAlias = tuple[tuple[int, dict[str, Interval | None]], ...]
-Row = TypeVar("Row")
+Builder: TypeAlias = Callable[[View], Figure]
 
-LEAD = 100
-"""Updates before the window that a moving average starts from: 0.9 ** 100 is nothing."""
 CALM = 1e-3
 """A spread of the log ratio below this is rounding, and is drawn as such."""
 PHASES = {"rollout": "roll", "optimise": "opt", "score": "score"}
 """The phases of an update and their brief names, the longest first as a rule."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """What one chart draws."""
-
-    title: str
-    series: tuple[Series, ...]
-    across: Span
-    """Updates, the horizontal axis."""
-    marks: tuple[Mark, ...]
-    limits: Limits
-    """Of the left axis."""
-    log: bool = False
-    weight: float = 0.0
-    """Of the past in the moving average; 0: none is drawn."""
-
-
-Builder: TypeAlias = Callable[["View"], Figure]
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A snapshot cut to the updates in the window, and what leads up to it."""
-
-    now: Snapshot
-    history: History
-    evaluations: Evaluations
-    across: Span
-    log: bool = False
-    weight: float = 0.0
-
-    def figure(self, title: str, *series: Series, limits: Limits | None = None) -> Figure:
-        low, high = self.across.low, self.across.high
-        marks = tuple(m for m in self.now.marks if low <= m.update <= high)
-        return Figure(
-            title, series, self.across, marks, limits or Limits(), self.log, self.weight
-        )  # fmt: skip
-
-    def line(
-        self,
-        name: str,
-        read: Callable[[UpdateStats], float | None],
-        axis: Literal["left", "right"] = "left",
-        shape: Shape = "line",
-        wording: Wording | None = None,
-        brief: str = "",
-    ) -> Series:
-        """One number of every update."""
-        return Series(
-            name,
-            [update for update, _ in self.history],
-            [read(stats) for _, stats in self.history],
-            axis=axis,
-            shape=shape,
-            wording=wording or Wording(),
-            brief=brief,
-        )
-
-
-def newest(now: Snapshot) -> int:
-    """The last update that anything is known of."""
-    return max(now.update, now.evaluations[-1][0] if now.evaluations else 0)
-
-
-def view(now: Snapshot, across: Span, log: bool = False, weight: float = 0.0) -> View:
-    """What a snapshot holds of the updates `across`, with one row more on either side."""
-    lead = LEAD if weight else 1
-    return View(
-        now,
-        cut(now.history, across, lead),
-        cut(now.evaluations, across, 1),
-        across,
-        log,
-        weight,
-    )  # fmt: skip
-
-
-def cut(rows: tuple[tuple[int, Row], ...], across: Span, lead: int) -> tuple[tuple[int, Row], ...]:
-    """The rows of the updates `across`, `lead` more before them and one after."""
-    first = bisect_left(rows, across.low, key=lambda row: row[0])
-    last = bisect_right(rows, across.high, key=lambda row: row[0])
-    return rows[max(first - lead, 0) : last + 1]
 
 
 def builders(now: Snapshot) -> list[Builder]:
@@ -135,10 +45,10 @@ def builders(now: Snapshot) -> list[Builder]:
 
 def reward(seen: View) -> Figure:
     """The reward of the rollouts with its interval, and of the evaluations."""
-    rows = [stats.reward for _, stats in seen.history]
+    rows = seen.read("reward")
     rollouts = Series(
         "reward",
-        [update for update, _ in seen.history],
+        seen.updates,
         means(rows),
         lows(rows),
         highs(rows),
@@ -190,16 +100,14 @@ def loss(seen: View) -> Figure:
     """The algorithm's loss on the left axis, the penalty on the right."""
     return seen.figure(
         "loss",
-        seen.line("loss", lambda s: told_by(s, s.loss)),
-        seen.line("penalty", lambda s: s.penalty, axis="right", shape="dashes"),
+        seen.line("loss", seen.told("loss")),
+        seen.line("penalty", seen.read("penalty"), axis="right", shape="dashes"),
     )
 
 
 def ratio(seen: View) -> Figure:
     """How far the probability ratios spread around 1; behind it, stacked, the shares clipped."""
-    xs = [update for update, _ in seen.history]
-    lows = [stats.clip_low for _, stats in seen.history]
-    highs = [stats.clip_high for _, stats in seen.history]
+    xs, lows, highs = seen.updates, seen.read("clip_low"), seen.read("clip_high")
     both = [low + high for low, high in zip(lows, highs, strict=True)]
     share = Wording("percent", 1)
 
@@ -209,7 +117,7 @@ def ratio(seen: View) -> Figure:
     return seen.figure(
         "ratio",
         seen.line(
-            "ratio spread", lambda s: s.ratio_spread, wording=Wording(places=3), brief="ratio ±"
+            "ratio spread", seen.read("ratio_spread"), wording=Wording(places=3), brief="ratio ±"
         ),
         area("clip↑", "↑", lows, both),
         area("↓", "↓", [0.0] * len(xs), lows),
@@ -219,25 +127,25 @@ def ratio(seen: View) -> Figure:
 
 def gradient(seen: View) -> Figure:
     """The gradient's Euclidean norm before clipping."""
-    line = seen.line("gradient norm", lambda s: told_by(s, s.grad_norm), brief="gradient")
+    line = seen.line("gradient norm", seen.told("grad_norm"), brief="gradient")
     return seen.figure("gradient", line, limits=Limits(0.0))
 
 
 def divergence(seen: View) -> Figure:
     """KL(policy || reference), nats summed over a clip."""
-    line = seen.line("kl to the start", lambda s: s.kl, wording=Wording(unit="nats"), brief="kl")
+    line = seen.line("kl to the start", seen.read("kl"), wording=Wording(unit="nats"), brief="kl")
     return seen.figure("kl", line, limits=Limits(0.0))
 
 
 def phases(seen: View) -> Figure:
     """Wall time of each phase of an update, seconds."""
-    known = {name for _, stats in seen.history[-1:] for name in stats.seconds}
+    known = {name for stats in seen.stats[-1:] for name in stats.seconds}
     names = [*PHASES, *sorted(known - PHASES.keys())]
     shapes: tuple[Shape, ...] = ("line", "dashes", "dots")
     lines = [
         seen.line(
             name,
-            partial(seconds_of, phase=name),
+            [stats.seconds.get(name) for stats in seen.stats],
             shape=shapes[min(i, 2)],
             wording=Wording(places=3, unit="s"),
             brief=PHASES.get(name, ""),
@@ -245,15 +153,6 @@ def phases(seen: View) -> Figure:
         for i, name in enumerate(names)
     ]
     return seen.figure("phases", *lines, limits=Limits(0.0))
-
-
-def seconds_of(stats: UpdateStats, phase: str) -> float | None:
-    return stats.seconds.get(phase)
-
-
-def told_by(stats: UpdateStats, value: float) -> float:
-    """The value, or NaN where the engine had nothing finite to tell: it then tells 0."""
-    return math.nan if stats.skipped and value == 0.0 else value
 
 
 def means(intervals: Intervals) -> list[float | None]:

@@ -10,11 +10,11 @@ from rich.color import Color
 
 from dlpo_tui.widgets import plot
 from dlpo_tui.widgets.canvas import Canvas
-from dlpo_tui.widgets.curves import Figure
 from dlpo_tui.widgets.plot import Numbers, Span
 from dlpo_tui.widgets.scaled import Curve, ready, value_span
 from dlpo_tui.widgets.series import Series
 from dlpo_tui.widgets.ticks import axis_ticks
+from dlpo_tui.widgets.view import Figure
 
 CROWD = 3
 """Cells that a point on a line needs for itself."""

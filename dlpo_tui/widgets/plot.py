@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from dlpo_tui.widgets.series import Shape, Value
 
 Numbers: TypeAlias = NDArray[np.float64]
-Runs: TypeAlias = list[tuple[int, int] | None]
-"""By dot column: the topmost and the lowest dot that a line covers."""
+Runs: TypeAlias = NDArray[np.int64]
+"""(columns, 2) by dot column: the topmost and the lowest dot that a line covers, or NOTHING."""
+NOTHING = [-1, -2]
+"""Where a line leaves a column alone: no dot lies between."""
 
 BRAILLE = 0x2800
 WEIGHTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])[:, None, :]
@@ -56,12 +58,10 @@ def columns(
     height: int,
 ) -> tuple[Runs, list[tuple[int, int]]]:
     """A line on a grid of width x height dots: its runs, and its points without a neighbour."""
-    runs: Runs = [None] * width
-    alone: list[tuple[int, int]] = []
     numbers = array(ys)
     known = np.flatnonzero(~np.isnan(numbers))
     if not len(known):
-        return runs, alone
+        return np.tile(np.array(NOTHING), (width, 1)), []
     x = (array(xs)[known] - across.low) * ((width - 1) / (across.high - across.low))
     y = (up.high - numbers[known]) * ((height - 1) / (up.high - up.low))
     column = np.rint(x).astype(np.int64)
@@ -70,62 +70,74 @@ def columns(
     starts = np.flatnonzero(parted | np.concatenate([[True], np.diff(column) != 0]))
     ends = np.concatenate([starts[1:], [len(known)]]) - 1
     tops, lows = np.minimum.reduceat(y, starts), np.maximum.reduceat(y, starts)
-    x0, y0, x1, y1 = (v.tolist() for v in (x[starts], y[starts], x[ends], y[ends]))
-    breaks = [*parted[starts].tolist(), True]
-    single = (starts == ends).tolist()
-    for i, (top, low) in enumerate(zip(tops.tolist(), lows.tolist(), strict=True)):
-        if breaks[i] and breaks[i + 1] and single[i]:
-            if 0 <= x0[i] <= width - 1:
-                alone.append((round(x0[i]), min(max(round(y0[i]), 0), height - 1)))
-            continue
-        cover(runs, round(x0[i]), top, low, height)
-        if not breaks[i]:
-            connect(runs, (x1[i - 1], y1[i - 1]), (x0[i], y0[i]), height)
-    return runs, alone
+    breaks = np.concatenate([parted[starts], [True]])
+    single = breaks[:-1] & breaks[1:] & (starts == ends)
+    covered = np.tile(np.array([np.inf, -np.inf]), (width, 1))
+    left, right = ends[:-1], starts[1:]
+    halve(tops, lows, x, y, column, left, right, breaks)
+    for i in np.flatnonzero(~breaks[1:-1] & (column[right] - column[left] > 1)).tolist():
+        connect(covered, (x[left[i]], y[left[i]]), (x[right[i]], y[right[i]]))
+    drawn = ~single & (column[starts] >= 0) & (column[starts] < width)
+    np.minimum.at(covered[:, 0], column[starts][drawn], tops[drawn])
+    np.maximum.at(covered[:, 1], column[starts][drawn], lows[drawn])
+    runs = np.tile(np.array(NOTHING), (width, 1))
+    some = covered[:, 0] <= covered[:, 1]
+    runs[some] = np.clip(np.rint(covered[some]), 0, height - 1)
+    lone = starts[single & (column[starts] >= 0) & (column[starts] < width)]
+    rows = np.clip(np.rint(y[lone]), 0, height - 1).astype(np.int64)
+    return runs, list(zip(column[lone].tolist(), rows.tolist(), strict=True))
 
 
-def cover(runs: Runs, column: int, top: float, low: float, height: int) -> None:
-    """Widens one column's run to hold `top` to `low`."""
-    if not 0 <= column < len(runs):
-        return
-    first = min(max(round(top), 0), height - 1)
-    last = min(max(round(low), 0), height - 1)
-    run = runs[column]
-    runs[column] = (first, last) if run is None else (min(run[0], first), max(run[1], last))
+def halve(
+    tops: Numbers,
+    lows: Numbers,
+    x: Numbers,
+    y: Numbers,
+    column: Runs,
+    left: Runs,
+    right: Runs,
+    breaks: NDArray[np.bool_],
+) -> None:
+    """Draws pieces in neighbouring columns towards each other, to where the columns meet."""
+    near = np.flatnonzero(~breaks[1:-1] & (column[right] - column[left] == 1))
+    a, b = left[near], right[near]
+    share = (column[a] + 0.5 - x[a]) / np.maximum(x[b] - x[a], 1e-9)
+    meet = y[a] + np.clip(share, 0, 1) * (y[b] - y[a])
+    for piece in (near, near + 1):
+        tops[piece] = np.minimum(tops[piece], meet)
+        lows[piece] = np.maximum(lows[piece], meet)
 
 
-def connect(runs: Runs, a: tuple[float, float], b: tuple[float, float], height: int) -> None:
-    """Widens the runs of the columns between two points by the line that joins them."""
-    first, last = max(round(a[0]), 0), min(round(b[0]), len(runs) - 1)
-    slope = (b[1] - a[1]) / (b[0] - a[0]) if b[0] - a[0] > 1e-9 else 0.0
-    for column in range(first, last + 1):
-        # Each column takes the stretch of line within half a dot of it.
-        ya = a[1] + slope * (max(column - 0.5, a[0]) - a[0])
-        yb = a[1] + slope * (min(column + 0.5, b[0]) - a[0]) if slope else b[1]
-        cover(runs, column, min(ya, yb), max(ya, yb), height)
+def connect(covered: Numbers, a: tuple[float, float], b: tuple[float, float]) -> None:
+    """Covers the columns between two points by the line that joins them."""
+    first, last = max(round(a[0]), 0), min(round(b[0]), len(covered) - 1)
+    at = np.arange(first, last + 1)
+    slope = (b[1] - a[1]) / (b[0] - a[0])
+    # Each column takes the stretch of line within half a dot of it.
+    y = a[1] + slope * (np.clip(np.stack([at - 0.5, at + 0.5]), a[0], b[0]) - a[0])
+    part = covered[first : last + 1]
+    part[:, 0] = np.minimum(part[:, 0], y.min(axis=0))
+    part[:, 1] = np.maximum(part[:, 1], y.max(axis=0))
 
 
 def braille(runs: Runs, height: int, shape: Shape = "line") -> dict[tuple[int, int], int]:
     """The runs as braille bits by (row, column) of cells."""
     rows, width = -(-height // 4), -(-len(runs) // 2)
-    kept = [
-        run if run and not skipped(column, shape) else (1, 0) for column, run in enumerate(runs)
-    ]
-    kept += [(1, 0)] * (width * 2 - len(kept))
-    edges = np.array(kept, dtype=np.int64)
+    edges = np.tile(np.array(NOTHING), (width * 2, 1))
+    edges[: len(runs)] = runs
+    edges[skipped(width * 2, shape)] = NOTHING
     dots = np.arange(rows * 4)[:, None]
     inked = (dots >= edges[:, 0]) & (dots <= np.minimum(edges[:, 1], height - 1))
     bits = (inked.reshape(rows, 4, width, 2) * WEIGHTS).sum(axis=(1, 3))
-    places = np.argwhere(bits)
-    found = bits[places[:, 0], places[:, 1]].tolist()
-    return {(y, x): code for (y, x), code in zip(places.tolist(), found, strict=True)}
+    y, x = np.nonzero(bits)
+    places = zip(y.tolist(), x.tolist(), strict=True)
+    return dict(zip(places, bits[y, x].tolist(), strict=True))
 
 
-def skipped(column: int, shape: Shape) -> bool:
+def skipped(width: int, shape: Shape) -> NDArray[np.bool_]:
     """Dashes leave out every fourth dot column, dots three of four."""
-    if shape == "dashes":
-        return column % 4 == 3
-    return shape == "dots" and column % 4 != 0
+    inked = {"dashes": (0, 1, 2), "dots": (0,)}.get(shape, (0, 1, 2, 3))
+    return np.isin(np.arange(width) % 4, inked, invert=True)
 
 
 def band(
@@ -134,9 +146,9 @@ def band(
     """By cell column: the band's upper and lower edge in rows from the top; None outside."""
     edges: list[tuple[float, float] | None] = [None] * width
     # Half a cell finer than drawn, so that an edge falls where its line does.
-    uppers, _ = columns(xs, highs, across, up, width, height * 8)
-    lowers, _ = columns(xs, lows, across, up, width, height * 8)
+    uppers = columns(xs, highs, across, up, width, height * 8)[0].tolist()
+    lowers = columns(xs, lows, across, up, width, height * 8)[0].tolist()
     for column, (upper, lower) in enumerate(zip(uppers, lowers, strict=True)):
-        if upper is not None and lower is not None:
+        if NOTHING not in (upper, lower):
             edges[column] = (sum(upper) / 16, sum(lower) / 16 + 1 / 8)
     return edges

@@ -10,8 +10,9 @@ import scenes
 from conftest import Stager
 
 from dlpo_tui.widgets.chart import Chart
-from dlpo_tui.widgets.curves import View, builders, newest, view
+from dlpo_tui.widgets.curves import builders
 from dlpo_tui.widgets.plot import Span
+from dlpo_tui.widgets.view import View, newest, view
 from dlpo_tui.widgets.window import Window
 from engine.messages import (
     Column,
@@ -135,5 +136,5 @@ def test_a_window_cuts_the_old() -> None:
     now = scenes.fold(scenes.running())
     seen = view(now, Span(15, 35))
     assert [update for update, _ in seen.evaluations] == [10, 20, 30, 40], "one beyond either edge"
-    assert [seen.history[0][0], seen.history[-1][0]] == [14, 36]
+    assert [seen.updates[0], seen.updates[-1]] == [14, 36]
     assert [mark.update for mark in seen.figure("x").marks] == [15, 20, 30, 30]
