@@ -67,7 +67,7 @@ class DlpoApp(App[None]):
         self.catch_up()
         now = self.bridge.now
         for refusal in self.bridge.refusals[self._refused :]:
-            self.run_screen.refuse(refusal.sentence)
+            self.run_screen.refuse(refusal.sentence, refusal.command)
         self._refused = len(self.bridge.refusals)
         self.run_screen.show(now, self.clock() - self._began)
         if now.ended is not None:
@@ -75,7 +75,7 @@ class DlpoApp(App[None]):
             # While the app closes, the timer may ring once more over an empty stack.
             if stack and isinstance(stack[-1], Question):
                 stack[-1].dismiss("keep")
-            if self.run_screen.asked == "stopping":
+            if self.run_screen.asked == "stopping" or now.ended.refused:
                 self.exit()
 
     def catch_up(self) -> None:

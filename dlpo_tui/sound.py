@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,11 +17,19 @@ log = logging.getLogger(__name__)
 TAIL_SECONDS = 0.2
 """Silence after a clip: closing a device throws away the last 50-60 ms that it was given."""
 BLOCK_SECONDS = 0.05
-"""How soon a stop is heard."""
+"""How soon a stop, or another volume, is heard."""
+LOUDEST, STEP = 150, 10
+"""Volume in per cent: past 100 the clip is amplified, and cut off at full scale."""
 
 
 class Sound(Protocol):
     """What the screen needs of a player; every method returns at once."""
+
+    volume: int
+    """Per cent, 0 to LOUDEST."""
+    muted: bool
+    device: str
+    """Name of the output device; empty: the default one."""
 
     def play(self, path: Path, start: float = 0.0) -> None:
         """Plays an audio file from `start` seconds on, in place of what sounds now."""
@@ -30,6 +39,9 @@ class Sound(Protocol):
 
     def playing(self) -> Path | None:
         """The file that sounds, or is about to."""
+
+    def position(self) -> float | None:
+        """Seconds of that file heard so far, from its beginning; None where nothing sounds."""
 
     def describe(self) -> str:
         """What a person should know about the last wish; empty where it simply plays."""
@@ -43,6 +55,7 @@ class Silent:
 
     def __init__(self, why: str = "no sound") -> None:
         self._why, self._said = why, ""
+        self.volume, self.muted, self.device = 100, False, ""
 
     def play(self, path: Path, start: float = 0.0) -> None:
         self._said = f"{self._why}: the clip is at {path}"
@@ -53,6 +66,9 @@ class Silent:
     def playing(self) -> Path | None:
         return None
 
+    def position(self) -> float | None:
+        return None
+
     def describe(self) -> str:
         return self._said
 
@@ -61,18 +77,23 @@ class Silent:
 
 
 class Speaker:
-    """The default output device, opened for each clip in a thread of its own.
+    """An output device, opened for each clip in a thread of its own.
 
     A wish is numbered: the worker leaves a clip as soon as a newer wish exists, so neither
     a stop nor another clip ever waits for the device.
     """
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, environment: Mapping[str, str] = os.environ, device: str = "", volume: int = 100
+    ) -> None:
+        self.device, self.volume, self.muted = device, volume, False
         self._remote = bool(environment.get("SSH_CONNECTION"))
         self._wishes: SimpleQueue[tuple[int, Path, float] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._newest = 0
         self._path: Path | None = None
+        self._heard: tuple[float, float] | None = None
+        """Seconds of the file that had been heard, and the clock then."""
         self._said = ""
         self._stale = False
         self._thread: threading.Thread | None = None
@@ -82,7 +103,7 @@ class Speaker:
     def play(self, path: Path, start: float = 0.0) -> None:
         with self._lock:
             self._newest += 1
-            self._path, self._said = path, ""
+            self._path, self._heard, self._said = path, None, ""
             self._idle.clear()
             self._wishes.put((self._newest, path, start))
             if self._thread is None:
@@ -96,6 +117,13 @@ class Speaker:
 
     def playing(self) -> Path | None:
         return self._path
+
+    def position(self) -> float | None:
+        path, heard = self._path, self._heard
+        if path is None or heard is None:
+            return None
+        seconds, clock = heard
+        return seconds + min(time.monotonic() - clock, 2 * BLOCK_SECONDS)
 
     def describe(self) -> str:
         return self._said
@@ -137,7 +165,17 @@ class Speaker:
         if self._stale:
             relist_devices()
             self._stale = False
-        sound(samples[round(start * rate) :], rate, lambda: number == self._newest)
+        rest = samples[round(start * rate) :]
+
+        def heard(seconds: float) -> None:
+            if number == self._newest:
+                self._heard = start + max(seconds, 0.0), time.monotonic()
+
+        sound(rest, rate, lambda: number == self._newest, self.gain, self.device, heard)
+
+    def gain(self) -> float:
+        """What audio samples are multiplied by."""
+        return 0.0 if self.muted else self.volume / 100
 
     def _excuse(self, error: Exception, path: Path) -> str:
         if isinstance(error, FileNotFoundError) or not path.exists():
@@ -146,22 +184,43 @@ class Speaker:
         return f"{excuse(error)}{where}: the clip is at {path}"
 
 
-def sound(samples: Any, rate: int, wanted: Callable[[], bool]) -> None:
-    """Plays (frames,) or (frames, channels) at `rate` hz until done, or not wanted any more."""
+def louder(volume: int, by: int) -> int:
+    """A volume `by` steps up or down, within 0 and LOUDEST."""
+    return min(max(volume + by * STEP, 0), LOUDEST)
+
+
+def sound(
+    samples: Any,
+    rate: int,
+    wanted: Callable[[], bool],
+    gain: Callable[[], float] = lambda: 1.0,
+    device: str = "",
+    heard: Callable[[float], None] = lambda seconds: None,
+) -> None:
+    """Plays (frames,) or (frames, channels) at `rate` hz until done, or not wanted any more.
+
+    `gain` is asked for every block; what it lifts past full scale is cut off there. `heard` is
+    told after every block for how long it has sounded: what the device still holds is not heard.
+    """
     import numpy
     import sounddevice
+
+    from dlpo_tui.devices import named
 
     frames = numpy.asarray(samples, dtype="float32")
     frames = frames.reshape(len(frames), -1)
     tail = numpy.zeros((round(TAIL_SECONDS * rate), frames.shape[1]), dtype="float32")
     frames = numpy.concatenate([frames, tail])
     block = max(round(BLOCK_SECONDS * rate), 1)
-    with sounddevice.OutputStream(rate, channels=frames.shape[1], dtype="float32") as device:
+    with sounddevice.OutputStream(
+        rate, channels=frames.shape[1], dtype="float32", device=named(device)
+    ) as stream:
         for at in range(0, len(frames), block):
             if not wanted():
-                device.abort()
+                stream.abort()
                 return
-            device.write(frames[at : at + block])
+            stream.write(numpy.clip(frames[at : at + block] * numpy.float32(gain()), -1.0, 1.0))
+            heard((at + block) / rate - stream.latency)
 
 
 def relist_devices() -> None:
@@ -182,5 +241,9 @@ def play_and_wait(samples: Any, rate: int) -> None:
 
 def excuse(error: Exception) -> str:
     """Why nothing sounds, in a few words."""
+    from dlpo_tui.devices import DeviceError
+
+    if isinstance(error, DeviceError):
+        return str(error)
     kinds = {"OSError": "no sound library (PortAudio)", "PortAudioError": "no sound device"}
     return kinds.get(type(error).__name__, f"no sound ({type(error).__name__})")

@@ -19,6 +19,7 @@ from engine.messages import Line
 HEADINGS: dict[Place, str] = {
     "session": "The session",
     "clips": "In the clips",
+    "asking": "In the filter, and in a snapshot's name",
     "knobs": "In the knobs",
     "typing": "While typing a value",
     "charts": "Charts",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
-from textual.screen import Screen
 
-from dlpo_tui.keys import Key, bindings, hints
+from dlpo_tui.keys import KEYS, Key, bindings, hints
+from dlpo_tui.screens.comparing import Comparing
 from dlpo_tui.screens.question import Answer, Question
 from dlpo_tui.screens.reading import Help, Log
 from dlpo_tui.sound import Sound
@@ -36,11 +37,12 @@ from engine.messages import (
 
 TICKS_A_PAINT = 5
 """Charts and table are redrawn at every fifth snapshot at most: at 2 Hz."""
-AFTER_THE_END = ("p", "x", "l", "?", "q")
+AFTER_THE_END = ("p", "v", "r", "x", "o", "l", "?", "q")
+SERVE = next(replace(key, label="serve clip") for key in KEYS if key.action == "serve")
 BEFORE_THE_START = ("l", "?", "q")
 
 
-class RunScreen(Screen[None]):
+class RunScreen(Comparing):
     """Shows what `show` is given; knows the bridge as a function that sends commands."""
 
     CSS_PATH = "run.tcss"
@@ -64,7 +66,7 @@ class RunScreen(Screen[None]):
         outlives: bool = False,
     ) -> None:
         """`folder`: the run's, where it is not where the session says."""
-        super().__init__(classes="-waiting")
+        super().__init__("-waiting")
         self.send, self.sound, self.folder = send, sound, folder
         self.outlives = outlives
         self.now = Snapshot()
@@ -72,6 +74,8 @@ class RunScreen(Screen[None]):
         self._ticks = TICKS_A_PAINT
         self._painted = Snapshot()
         self._wished: tuple[Path, str] | None = None
+        self.deaf = False
+        """Nothing could be heard the last time: the bar names the way round it."""
 
         # Held, not looked up: a last snapshot may come while the screen is taken apart.
         self.head, self.status, self.waiting = RunHead(), Status(), Waiting(log_path)
@@ -84,23 +88,28 @@ class RunScreen(Screen[None]):
         yield self.status
         yield self.waiting
         with Vertical(id="body"):
-            yield self.charts
+            with Container(id="upper"):
+                yield self.charts
+                yield self.detail
             with Container(id="lower"):
                 yield self.knobs
                 yield self.clips
             yield self.tail
+        yield self.filter_line
+        yield self.name_line
         yield self.bar
 
     def on_mount(self) -> None:
         self.knobs.border_title = " knobs "
         self.tail.border_title = " log "
+        self.detail.border_title = " clip "
         self.show_keys()
 
     # --- What is shown ---
 
     def show(self, now: Snapshot, seconds: float = 0.0) -> None:
         """Called ten times a second; what has not changed costs nothing."""
-        changed, self.now = now is not self.now, now
+        changed, before, self.now = now is not self.now, self.now, now
         if (self.asked == "pausing" and now.paused) or (
             self.asked == "resuming" and not now.paused
         ):
@@ -115,8 +124,10 @@ class RunScreen(Screen[None]):
             self.knobs.show(now)
             self.tail.show(now)
             self.show_keys()
+            self.show_rendered(before)
         self.paint(now)
         self.show_sound()
+        self.show_head()
 
     def paint(self, now: Snapshot) -> None:
         """Charts and table, where what they draw has changed: progress in a phase has not."""
@@ -130,9 +141,12 @@ class RunScreen(Screen[None]):
             self.clips.show(now)
             self._ticks = 0
 
-    def refuse(self, sentence: str) -> None:
+    def refuse(self, sentence: str, command: str = "") -> None:
         """The session did not take a command."""
-        self.knobs.refuse(sentence)
+        if self.awaited and command == "RenderStart":
+            self.render_refused()
+        elif command in ("", "SetKnobs"):
+            self.knobs.refuse(sentence)
 
     def show_sound(self) -> None:
         if self._wished is None:
@@ -144,17 +158,23 @@ class RunScreen(Screen[None]):
             self._wished = None
             if excuse := self.sound.describe():
                 self.say(excuse)
+                self.deaf = True
+                self.show_keys()
 
     def show_keys(self) -> None:
         """The bar's keys: those of the focused panel before those of the session."""
         if self.knobs.has_focus and self.knobs.typed is not None:
             keys: list[Key] = hints("typing")
+        elif self.filter_line.input.has_focus or self.name_line.input.has_focus:
+            keys = hints("asking")
         elif self.now.started is None:
             keys = [key for key in hints("session") if key.shown in BEFORE_THE_START]
         elif self.now.ended is not None:
             keys = [key for key in hints("session") if key.shown in AFTER_THE_END]
         else:
             keys = hints("knobs", "session") if self.knobs.has_focus else hints("session")
+        if self.deaf:
+            keys = [SERVE if key.action == "play" else key for key in keys]
         self.bar.show(keys, {"space": "resume"} if self.now.paused else {})
 
     def say(self, sentence: str) -> None:
@@ -195,7 +215,11 @@ class RunScreen(Screen[None]):
 
     def on_knob_panel_turned(self, event: KnobPanel.Turned) -> None:
         told = ", ".join(f"{name} = {value:g}" for name, value in event.changes.items())
-        self.ask_for(SetKnobs(event.changes), f"asked for {told} from the next update on")
+        command = SetKnobs(event.changes, event.who)
+        if event.who == "user":
+            self.ask_for(command, f"asked for {told} from the next update on")
+        else:  # the key has said it already
+            self.send(command)
 
     def wait_for(self, asked: Asked) -> None:
         self.asked = asked
@@ -203,17 +227,22 @@ class RunScreen(Screen[None]):
 
     # --- Clips ---
 
-    def action_play(self) -> None:
+    def clip_file(self) -> Path | None:
         clip = self.clips.selected
-        folder = self.folder or Path(self.now.started.folder if self.now.started else ".")
         if clip is None:
             self.say("there is no clip yet")
         elif not clip.path:
             self.say("this clip was not written to disk")
         else:
-            self._wished = (folder / clip.path, clip.path)
-            self.sound.play(folder / clip.path)
-            self.show_sound()
+            return self.run_folder() / clip.path
+        return None
+
+    def action_play(self) -> None:
+        clip, path = self.clips.selected, self.clip_file()
+        if clip is not None and path is not None:
+            self.other = False
+            self.hear(path, clip)
+            self.show_detail()
 
     def on_clip_table_played(self) -> None:
         self.action_play()

@@ -12,12 +12,14 @@ from textual.message import Message
 from dlpo_tui import formats
 from dlpo_tui.keys import bindings
 from dlpo_tui.widgets.lines import Lines
+from dlpo_tui.widgets.turns import UNDO, Asked, unconfirmed, undoable
 from engine.messages import KNOB_RANGES, Knobs, Snapshot, check_knobs
 
 NAMES = tuple(KNOB_RANGES)
 SHORT = {"learning_rate": "lr", "clip_range": "clip", "max_grad_norm": "norm"}
 """In the one-row form of a narrow terminal."""
 LONGEST = max(map(len, NAMES))
+ENDED = "the session has ended: its knobs stay as they are"
 STARTS = "0123456789."
 """Characters that begin a value at once."""
 
@@ -37,9 +39,9 @@ class KnobPanel(Lines, can_focus=True):
     class Turned(Message):
         """A person wants other values."""
 
-        def __init__(self, changes: dict[str, float]) -> None:
+        def __init__(self, changes: dict[str, float], who: str = "user") -> None:
             super().__init__()
-            self.changes = changes
+            self.changes, self.who = changes, who
 
     class Typing(Message):
         """Typing began or ended: other keys hold now."""
@@ -49,6 +51,8 @@ class KnobPanel(Lines, can_focus=True):
         self.now = Snapshot()
         self.chosen = 0
         self.pending: dict[str, float] = {}
+        self.asked: list[Asked] = []
+        """What was asked for and not confirmed, oldest first."""
         self.typed: str | None = None
         """What was typed so far; None while nothing is typed."""
         self.error = ""
@@ -62,10 +66,14 @@ class KnobPanel(Lines, can_focus=True):
         if done or now.knobs != self.now.knobs or now.marks != self.now.marks:
             self.refresh()
         self.pending = {k: v for k, v in self.pending.items() if k not in done}
+        self.asked = unconfirmed(self.asked, now.turns[len(self.now.turns) :])
+        if now.ended:
+            self.asked = []
         self.now = now
 
     def refuse(self, sentence: str) -> None:
         """The session did not take a command; which one, only what is pending can tell."""
+        self.asked = []
         if self.pending:
             self.pending, self.error = {}, sentence
             self.refresh()
@@ -81,15 +89,39 @@ class KnobPanel(Lines, can_focus=True):
 
     def ask(self, value: float) -> None:
         """Asks for a value of the chosen knob, or says why it cannot be."""
+        if self.now.ended is not None:
+            self.error = ENDED
+            self.refresh()
+            return
         try:
             changes = check_knobs({self.name_chosen: value})
         except ValueError as error:
             self.error = str(error)
         else:
             self.error = ""
-            self.pending |= changes
-            self.post_message(self.Turned(changes))
+            self.request(changes, "user")
         self.refresh()
+
+    def request(self, changes: dict[str, float], who: str) -> None:
+        self.pending |= changes
+        self.asked.append(Asked(changes, who))
+        self.post_message(self.Turned(changes, who))
+
+    def undo(self) -> str:
+        """Takes the last change back that still holds; returns what was done, in one sentence."""
+        if self.now.ended is not None:
+            return ENDED
+        values = asdict(self.now.knobs)
+        stack = undoable(self.now.turns, self.asked, values)
+        if not stack:
+            return "no knob was turned: there is nothing to undo"
+        current = values | self.pending
+        changes = stack[-1]
+        self.error = ""
+        self.request(changes, UNDO)
+        self.refresh()
+        told = ", ".join(f"{k} {current[k]:g} → {v:g}" for k, v in changes.items())
+        return f"undone: {told}, from the next update on"
 
     # --- Keys ---
 

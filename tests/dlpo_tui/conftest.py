@@ -26,10 +26,14 @@ class Noted:
     def __init__(self) -> None:
         self.played: list[Path] = []
         self.current: Path | None = None
+        self.at = 0.0
+        self.starts: list[float] = []
         self.said = ""
+        self.volume, self.muted, self.device = 100, False, ""
 
     def play(self, path: Path, start: float = 0.0) -> None:
         self.played.append(path)
+        self.starts.append(start)
         self.current = path
 
     def stop(self) -> None:
@@ -37,6 +41,9 @@ class Noted:
 
     def playing(self) -> Path | None:
         return self.current
+
+    def position(self) -> float | None:
+        return self.at if self.current else None
 
     def describe(self) -> str:
         return self.said
