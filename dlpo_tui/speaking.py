@@ -194,6 +194,7 @@ class Speaking:
 
         try:
             takes = studio.speak(number, asked.text, asked.settings, between)
+            self._at_work = None  # from here on it cannot be given up
         except Unwanted:
             self._emit(Cancelled(number))
         except (ValueError, OSError, RuntimeError) as error:

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.widgets import Input
 
-from dlpo_tui import saving
+from dlpo_tui import formats, saving
 from dlpo_tui.keys import Place, bindings, hints
 from dlpo_tui.screens.hearing import Hearing
 from dlpo_tui.screens.key_page import KeyPage
@@ -25,7 +25,7 @@ from dlpo_tui.widgets.keybar import KeyBar
 from dlpo_tui.widgets.listen_head import ListenHead, ListenStatus
 from dlpo_tui.widgets.sentence import Sentence
 from dlpo_tui.widgets.settings_panel import SettingsPanel
-from dlpo_tui.widgets.take_picture import TakePicture
+from dlpo_tui.widgets.sound_view import SoundView
 from dlpo_tui.widgets.utterances import UtteranceList
 
 HEADINGS: dict[Place, str] = {
@@ -68,7 +68,7 @@ class ListenScreen(Hearing):
         self.head, self.status = ListenHead(sources), ListenStatus()
         self.sentence = Sentence(id="sentence")
         self.panel = SettingsPanel(settings, id="settings")
-        self.picture = TakePicture(id="picture")
+        self.picture = SoundView(id="picture")
         self.said = UtteranceList(id="said")
         self.answer, self.bar = Answer(), KeyBar()
 
@@ -113,8 +113,12 @@ class ListenScreen(Hearing):
 
     def show_picture(self) -> None:
         utterance = self.said.selected
-        take = utterance.takes.get(self.side) if utterance else None
-        self.picture.show(take.level if take else None)
+        takes = utterance.takes if utterance else {}
+        take, beside = takes.get(self.side), takes.get(other(self.side))
+        self.picture.show(
+            take.level if take else None, beside.level if beside else None, self.side == "B"
+        )
+        self.picture.border_title = f" {pictured(utterance, take)} " if utterance and take else ""
 
     def show_sound(self) -> None:
         """The mark of what sounds, or what the sound has to say."""
@@ -125,8 +129,8 @@ class ListenScreen(Hearing):
         self.said.sound(number if sounds else None)
         utterance = self.said.selected
         selected = utterance is not None and utterance.number == number
-        share = (self.clock() - began) / take.seconds
-        self.picture.play(share if sounds and selected and share <= 1 else None)
+        seconds = self.clock() - began
+        self.picture.play(seconds if sounds and selected and seconds <= take.seconds else None)
         if not sounds:
             self._heard = None
             if excuse := self.sound.describe():
@@ -241,6 +245,13 @@ class ListenScreen(Hearing):
             self._to_hear.clear()
             self.hear(utterance)
 
+    def on_sound_view_sought(self, event: SoundView.Sought) -> None:
+        """A click on the picture: from there on."""
+        utterance = self.said.selected
+        take = utterance.takes.get(self.side) if utterance else None
+        if utterance is not None and take is not None and take.level == event.path:
+            self.hear(utterance, event.seconds / take.seconds)
+
     def on_utterance_list_played(self) -> None:
         self.action_play()
 
@@ -263,7 +274,7 @@ class ListenScreen(Hearing):
             number, take, began = self._heard
             utterance = self.now.find(number)
             share = min((self.clock() - began) / take.seconds, 1.0)
-        self.side = "B" if self.side == "A" else "A"
+        self.side = other(self.side)
         self.head.show(self.now, self.side)
         self.said.show(self.now, self.side)
         self.show_picture()
@@ -295,3 +306,12 @@ class ListenScreen(Hearing):
 
     def action_ask(self) -> None:
         self.app.exit()
+
+
+def other(side: Side) -> Side:
+    return "B" if side == "A" else "A"
+
+
+def pictured(utterance: Utterance, take: Take) -> str:
+    """What the picture shows, in its title."""
+    return f"{formats.shortened(formats.plain(utterance.text), 40)} · {take.seconds:.2f} s"

@@ -19,7 +19,9 @@ from dlpo_tui.widgets.lines import Inked
 from engine.messages import Column
 
 GAP = 2
-LEAST_SENTENCE = 24
+LENGTH = 8
+"""Cells of a clip's length, or of what became of the sentence instead."""
+LEAST_SENTENCE = 22
 """Cells of the sentence before scores, and then settings, give way."""
 FIRST = ("distillmos", "wer", "loudness", "cer", "clipping")
 """Scores in the order in which narrow terminals keep them."""
@@ -141,7 +143,7 @@ class UtteranceList(ScrollView, Inked, can_focus=True):
         columns = sorted(self.now.columns, key=lambda c: order.get(c.name, len(order)))
         told = [brief(u.settings, self.facts) for u in self.now.utterances]
         settings = max([len("settings"), *map(len, told)]) if told else 0
-        room = width - 2 - (GAP + 6)
+        room = width - 2 - (GAP + LENGTH)
         while columns and room - LEAST_SENTENCE < scores_width(columns):
             columns.pop()
         room -= scores_width(columns)
@@ -157,7 +159,7 @@ class UtteranceList(ScrollView, Inked, can_focus=True):
         parts = ["sentence".ljust(sentence)]
         if settings:
             parts.append("settings".ljust(settings))
-        parts.append("s".rjust(6))
+        parts.append("seconds".rjust(LENGTH))
         parts += [column.name.rjust(score_width(column)) for column in columns]
         return Text("  " + (" " * GAP).join(parts), self.ink("head"))
 
@@ -182,8 +184,8 @@ class UtteranceList(ScrollView, Inked, can_focus=True):
                 "cancelled": ("given up", "missing"),
                 "failed": ("failed", "error"),
             }[utterance.state]
-            return line.append(gap + word.rjust(6), self.ink(part))
-        line.append(gap + f"{take.seconds:.2f}".rjust(6), self.ink("number"))
+            return line.append(gap + word.rjust(LENGTH), self.ink(part))
+        line.append(gap + f"{take.seconds:.2f}".rjust(LENGTH), self.ink("number"))
         for column in columns:
             value = take.scores.get(column.name)
             told = formats.score(value, formats.column_decimals(column))

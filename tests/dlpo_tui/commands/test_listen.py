@@ -1,0 +1,125 @@
+"""`listen` in a real terminal: its screen, its ways out, its refusals."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from dlpo_tui import cli
+from tests.voices import write_voice
+
+
+class Terminal:
+    """A command line in a pseudo-terminal of 100 x 24."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        code = "from dlpo_tui.cli import main; main()"
+        where = str(Path(__file__).parents[3])
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={
+                **os.environ,
+                "PYTHONPATH": where,
+                "TERM": "xterm-256color",
+                "OMP_NUM_THREADS": "1",
+            },
+        )
+        os.close(slave)
+        self.seen = ""
+
+    def until(self, told: str) -> None:
+        """Reads until the terminal has shown a text."""
+        while told not in self.plain():
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:  # Linux ends a pseudo-terminal with an error
+                raise AssertionError(self.plain()) from None
+            self.seen += data.decode(errors="replace")
+
+    def plain(self) -> str:
+        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.seen)
+
+    def press(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def end(self) -> int:
+        """Reads to the end; the exit code."""
+        try:
+            while data := os.read(self.master, 65536):
+                self.seen += data.decode(errors="replace")
+        except OSError:
+            pass  # Linux ends a pseudo-terminal with an error
+        os.close(self.master)
+        return self.process.wait(60)
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.app, ["listen", *map(str, arguments)])
+
+
+@pytest.fixture
+def voice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    return str(write_voice(Path("a.safetensors")))
+
+
+def test_a_sentence_is_said_and_the_screen_is_left(voice: str, tmp_path: Path) -> None:
+    at = Terminal("listen", voice, "--steps", "2")
+    at.until("a sentence; enter says it")
+    at.until("ready")
+    at.press("Go on.\r")
+    at.until("0.14 s")
+    at.press("\x11")
+    assert at.end() == 0
+    assert "Traceback" not in at.plain()
+    assert list((tmp_path / "tmp").glob("dlpo-tui-listen-*")) == [], "its clips go with the screen"
+
+
+def test_a_voice_that_is_not_there_is_refused_before_the_screen(voice: str) -> None:
+    at = Terminal("listen", "b.safetensors")
+    assert at.end() == 2
+    assert "dlpo-tui: there is no checkpoint b.safetensors; did you mean" in at.plain()
+    assert "sentence ─" not in at.plain()
+
+
+def test_two_voices_that_cannot_go_together_are_refused_after_it(voice: str) -> None:
+    write_voice(Path("b.safetensors"), ("ben",))
+    at = Terminal("listen", voice, "--against", "b.safetensors")
+    assert at.end() == 2
+    assert "have no speaker in common" in at.plain().replace("\r\n", "")
+    assert "Traceback" not in at.plain()
+
+
+def test_without_a_terminal_it_needs_a_text(voice: str) -> None:
+    result = call(voice)
+    assert result.exit_code == 2
+    assert result.stderr == "dlpo-tui: say what to speak: --text 'A sentence.'\n"
+
+
+def test_a_text_and_another_voice_do_not_go_together(voice: str) -> None:
+    result = call(voice, "--text", "Go.", "--against", voice)
+    assert result.exit_code == 2
+    assert "--against is for the screen" in result.stderr
+
+
+@pytest.mark.parametrize("option", [("--eta", "2"), ("--eta", "-1"), ("--seed", "-1")])
+def test_settings_that_cannot_be_are_usage_errors(voice: str, option: tuple[str, str]) -> None:
+    assert call(voice, "--text", "Go.", *option).exit_code == 2
