@@ -57,6 +57,13 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
+def size(amount: float) -> str:
+    """An amount of memory in bytes: 640 MB, 1.2 GB, 23 GB."""
+    if amount < 995e6:
+        return f"{amount / 1e6:.0f} MB"
+    return f"{amount / 1e9:.1f} GB" if amount < 9.95e9 else f"{amount / 1e9:.0f} GB"
+
+
 def plain(text: str) -> str:
     """Foreign text on one line: what cannot be printed becomes a space."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -18,6 +18,7 @@ from dlpo_tui import formats
 from dlpo_tui.widgets.canvas import Canvas
 from dlpo_tui.widgets.drawing import MARKS, ROLES, Drawing, Strength, role
 from dlpo_tui.widgets.lines import Inked
+from dlpo_tui.widgets.plot import EIGHTHS
 from dlpo_tui.widgets.series import Series
 from dlpo_tui.widgets.view import Figure
 
@@ -61,21 +62,21 @@ class Chart(Inked):
         super().__init__()
         self.figure: Figure | None = None
         self.cursor: int | None = None
+        self.note = ""
         self.drawing: Drawing | None = None
         self._strips: list[Strip] = []
 
-    def show(self, figure: Figure, cursor: int | None = None) -> None:
+    def show(self, figure: Figure) -> None:
         """Takes another figure; one that is equal is not drawn again."""
         if figure != self.figure:
             self.figure = figure
             self._strips = []
             self.refresh()
-        self.point_at(cursor)
 
-    def point_at(self, cursor: int | None) -> None:
-        """The update whose values the title tells; None: the latest's."""
-        if cursor != self.cursor:
-            self.cursor = cursor
+    def point_at(self, cursor: int | None, note: str = "") -> None:
+        """The update whose values the title tells, None: the latest's; and a word beside them."""
+        if (cursor, note) != (self.cursor, self.note):
+            self.cursor, self.note = cursor, note
             self.refresh()
 
     def notify_style_update(self) -> None:
@@ -89,7 +90,8 @@ class Chart(Inked):
             return Strip.blank(self.size.width, self.paper)
         if y == 0:
             return self.title(self.figure, self.size.width)
-        return self.crossed(self._strips[y - 1])
+        strip = self.crossed(self._strips[y - 1])
+        return self.named(strip) if y == len(self._strips) else strip
 
     def on_resize(self) -> None:
         self._strips = []
@@ -106,24 +108,53 @@ class Chart(Inked):
 
     def crossed(self, strip: Strip) -> Strip:
         """A row with the cursor's line through it; what is drawn there stays to be seen."""
-        at = None
-        if self.cursor is not None and self.drawing is not None:
-            at = self.drawing.column(self.cursor)
-        if at is None:
+        if (at := self.crossing()) is None:
             return strip
         before, cell, after = strip.divide([at, at + 1, strip.cell_length])
         glyph, style = cell.text, next(iter(cell)).style or self.paper
         pointed = self.ink("pointed")
-        if glyph == " ":
+        if glyph in EIGHTHS:  # nothing, or part of a band
             glyph, style = "│", style + Style(color=pointed.color)
         ground = Style(bgcolor=pointed.bgcolor)
         return Strip.join([before, Strip([Segment(glyph, style + ground)], 1), after])
+
+    def named(self, axis: Strip) -> Strip:
+        """The horizontal axis with the cursor's update on it, below the cursor's line."""
+        at = self.crossing()
+        if at is None or self.drawing is None:
+            return axis
+        told = Text(f" {self.cursor} ", self.ink("pointed"))
+        first = min(max(at - told.cell_len // 2, self.drawing.x0), self.drawing.x1 - told.cell_len)
+        before, _, after = axis.divide([first, first + told.cell_len, axis.cell_length])
+        rule = self.paper + self.ink("axis")
+        # A label that is covered in part would be another number.
+        kept = before.cell_length - digits(before.text[::-1])
+        cut = digits(after.text)
+        return Strip.join(
+            [
+                before.crop(0, kept),
+                Strip([Segment("─" * (before.cell_length - kept), rule)]),
+                Strip(told.render(self.app.console), told.cell_len),
+                Strip([Segment("─" * cut, rule)]),
+                after.crop(cut),
+            ]
+        )
+
+    def crossing(self) -> int | None:
+        """The cell column of the cursor."""
+        if self.cursor is None or self.drawing is None:
+            return None
+        return self.drawing.column(self.cursor)
 
     # --- The title ---
 
     def title(self, figure: Figure, width: int) -> Strip:
         """Every series' sign, name and value, as many as fit; what is lost on the right."""
         lost = Text(self.drawing.lost() if self.drawing else "", self.ink("warning"))
+        if self.note:
+            most = width - lost.cell_len - self.part(figure.series[0], 0, True).cell_len - 4
+            note = Text(formats.shortened(self.note, max(most, 0)), self.ink("label"))
+            lost = formats.joined([note, lost], width)
         room = width - lost.cell_len - (2 if lost.cell_len else 0)
         parts = self.parts(figure)
         if sum(part.cell_len + 2 for part in parts) - 2 > room:
@@ -181,3 +212,8 @@ class Chart(Inked):
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
         self.post_message(self.Zoomed(-1, self.update_at(event)))
+
+
+def digits(text: str) -> int:
+    """How many there are at the start."""
+    return len(text) - len(text.lstrip("0123456789"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import PurePath
 
 from textual.app import ComposeResult
 from textual.containers import Grid
@@ -11,10 +12,11 @@ from textual.content import Content
 from dlpo_tui import formats
 from dlpo_tui.widgets.chart import Chart
 from dlpo_tui.widgets.curves import builders
+from dlpo_tui.widgets.drawing import MARKS
 from dlpo_tui.widgets.shapes import MOST, choices, fitting, wished
 from dlpo_tui.widgets.view import newest, view
 from dlpo_tui.widgets.window import Window
-from engine.messages import Snapshot
+from engine.messages import Mark, Snapshot
 
 WINDOWS = (0, 200, 50)
 WEIGHTS = (0.0, 0.6, 0.9)
@@ -117,7 +119,9 @@ class ChartGrid(Grid):
     @property
     def cursor(self) -> int | None:
         """The update that every title tells of; None: the latest."""
-        return self.pinned if self.hovered is None else self.hovered
+        at = self.pinned if self.hovered is None else self.hovered
+        # A session that was resumed may have fewer updates than were seen.
+        return None if at is None else min(at, newest(self.now))
 
     def turn_cursor(self) -> None:
         """Away, or at the end of what is seen."""
@@ -152,9 +156,9 @@ class ChartGrid(Grid):
 
     def point(self) -> None:
         """The cursor alone has moved: nothing is computed anew."""
-        for chart in self.charts:
+        for index, chart in enumerate(self.charts):
             if chart.display:
-                chart.point_at(self.cursor)
+                chart.point_at(self.cursor, "" if index else self.note())
         self.head()
 
     # --- What is shown ---
@@ -172,18 +176,27 @@ class ChartGrid(Grid):
         for index, chart in enumerate(self.charts):
             chart.display = index < len(shown)
             if chart.display:
-                chart.show(shown[index](seen), self.cursor)
-        self.head()
+                chart.show(shown[index](seen))
+        self.point()
 
     def head(self) -> None:
         """The title: which charts, where the cursor is, and how the curves are drawn."""
-        parts = [self.paging(), *self.pointed(), self.window.describe(newest(self.now))]
-        if self.logarithmic:
-            parts.append("log")
-        if self.weight:
-            parts.append(f"smoothed {self.weight:g}")
+        pointed = [] if self.cursor is None else [f"update {self.cursor}"]
+        parts = [self.paging(), *pointed, *self.drawn(), *self.happened()]
         # Never markup: a mark's text may be a user's.
-        self.border_title = Content(f" {' · '.join(part for part in parts if part)} ")
+        self.border_title = Content(f" {' · '.join(parts)} ")
+
+    def note(self) -> str:
+        """What the first chart says where the terminal is too low for the panel's title."""
+        if self.styles.border_top[0]:
+            return ""
+        return " · ".join([*self.drawn(), *self.happened()])
+
+    def drawn(self) -> list[str]:
+        """Window, scale, trend, where they are not the usual ones."""
+        smoothed = f"smoothed {self.weight:g}" if self.weight else ""
+        parts = (self.window.describe(newest(self.now)), "log" * self.logarithmic, smoothed)
+        return [part for part in parts if part]
 
     def paging(self) -> str:
         count, shown = len(builders(self.now)), sum(chart.display for chart in self.charts)
@@ -196,9 +209,13 @@ class ChartGrid(Grid):
             else f"chart {last} of {count}"
         )
 
-    def pointed(self) -> list[str]:
-        """The update under the cursor and what happened there."""
-        if self.cursor is None:
-            return []
+    def happened(self) -> list[str]:
+        """What is marked at the update under the cursor, the most important first."""
         marks = [mark for mark in self.now.marks if mark.update == self.cursor]
-        return [f"update {self.cursor}", *(formats.plain(mark.text) for mark in marks)]
+        marks.sort(key=lambda mark: -list(MARKS).index(mark.kind))
+        return [told(mark) for mark in marks]
+
+
+def told(mark: Mark) -> str:
+    text = formats.plain(mark.text)
+    return f"saved {PurePath(text).stem}" if mark.kind == "checkpoint" else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import ClassVar, Literal, TypeAlias
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from dlpo_tui import formats
@@ -15,8 +16,12 @@ Asked: TypeAlias = Literal["", "pausing", "resuming", "stopping"]
 """What the user has asked for and the session has not done yet."""
 
 
+GOING = ("voice", "algorithm", "memory", "precision", "device")
+"""What is left out first as the line gets shorter."""
+
+
 class RunHead(Lines):
-    """Name · algorithm · voice · device · precision, and a badge."""
+    """Name · algorithm · voice · device · precision · memory, and a badge."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"ink--{part}" for part in ("name", "label", "calm", "waiting", "failed", "alarm")
@@ -34,17 +39,29 @@ class RunHead(Lines):
         if started is None:
             left = Text("dlpo-tui", self.ink("name"))
         else:
-            facts = (
-                started.algorithm,
-                PurePath(formats.plain(started.voice)).name,
-                started.device,
-                started.precision,
-            )
             name = Text(formats.plain(started.run), self.ink("name"))
-            told = [Text(formats.shortened(f, 32), self.ink("label")) for f in facts if f]
             room = width - name.cell_len - self.badges().cell_len - 4
-            left = Text.assemble(name, "  ", formats.joined(told, max(room, 0), " · "))
+            left = Text.assemble(name, "  ", Text(self.facts(room), self.ink("label")))
         return formats.spread(left, self.badges(), width)
+
+    def facts(self, room: int) -> str:
+        """What trains what, where: as much as there is room for, what never changes goes first."""
+        started, stats = self.now.started, self.now.history[-1][1] if self.now.history else None
+        assert started is not None
+        held = formats.size(stats.memory_bytes) if stats and stats.memory_bytes else ""
+        told = {
+            "algorithm": started.algorithm,
+            "voice": PurePath(formats.plain(started.voice)).name,
+            "device": started.device,
+            "precision": started.precision,
+            "memory": held,
+        }
+        told = {name: formats.shortened(fact, 32) for name, fact in told.items() if fact}
+        for name in GOING:
+            if cell_len(" · ".join(told.values())) <= room:
+                break
+            told.pop(name, None)
+        return " · ".join(told.values())
 
     def badges(self) -> Text:
         alarms = [mark.update for mark in self.now.marks if mark.kind == "alarm"]

@@ -92,7 +92,7 @@ class Limits:
     """Where the unit starts."""
     most: float | None = None
     """Where it ends."""
-    reach: float = 0.0
+    reach: float = -math.inf
     """How far up the axis goes at least, so that rounding is not magnified into a curve."""
 
 

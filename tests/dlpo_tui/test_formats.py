@@ -72,3 +72,11 @@ def test_joined_takes_whole_parts_only() -> None:
     assert formats.joined(parts, 8).plain == "one  two"
     assert formats.joined(parts, 7).plain == "one"
     assert formats.joined(parts, 2).plain == ""
+
+
+@pytest.mark.parametrize(
+    ("amount", "told"),
+    [(0, "0 MB"), (6.4e8, "640 MB"), (9.96e8, "1.0 GB"), (1.24e9, "1.2 GB"), (2.31e10, "23 GB")],
+)
+def test_an_amount_of_memory(amount: float, told: str) -> None:
+    assert formats.size(amount) == told

@@ -12,6 +12,7 @@ from conftest import Stager
 from dlpo_tui.widgets.chart import Chart
 from dlpo_tui.widgets.curves import builders
 from dlpo_tui.widgets.plot import Span
+from dlpo_tui.widgets.scaled import ready, value_span
 from dlpo_tui.widgets.view import View, newest, view
 from dlpo_tui.widgets.window import Window
 from engine.messages import (
@@ -100,6 +101,51 @@ def test_every_judge_has_a_chart() -> None:
     now = scenes.fold(scenes.running())
     titles = [build(whole(now)).title for build in builders(now)]
     assert titles == ["reward", "wer", "loss", "ratio", "gradient", "cer", "loudness", "phases"]
+
+
+def test_the_kl_has_a_chart_wherever_it_was_known_once() -> None:
+    now = scenes.fold(scenes.running())
+    (first, stats), *others = now.history
+    now = replace(now, history=((first, replace(stats, kl=0.25)), *others))
+    titles = [build(whole(now)).title for build in builders(now)]
+    assert titles[:5] == ["reward", "wer", "loss", "ratio", "kl"]
+    figure = builders(now)[4](whole(now))
+    assert figure.series[0].told(0) == "0.2500 nats"
+
+
+def test_the_phases_are_three_curves_of_seconds() -> None:
+    now = scenes.fold(scenes.running(3))
+    figure = builders(now)[-1](whole(now))
+    assert [s.name for s in figure.series] == ["rollout", "optimise", "score"]
+    assert [s.shape for s in figure.series] == ["line", "dashes", "dots"]
+    assert figure.series[2].told(0) == "2.40 s"
+    update, stats = now.history[-1]
+    more = replace(stats, seconds={**stats.seconds, "align": 0.5})
+    now = replace(now, history=(*now.history[:-1], (update, more)))
+    align = builders(now)[-1](whole(now)).series[3]
+    assert (align.name, list(align.y)) == ("align", [None, None, 0.5])
+
+
+def test_the_ratios_chart_shows_its_spread_and_the_shares_clipped() -> None:
+    now = scenes.fold(scenes.running(3))
+    figure = next(f for f in (build(whole(now)) for build in builders(now)) if f.title == "ratio")
+    spread, high, low = figure.series
+    stats = [stats for _, stats in now.history]
+    assert list(spread.y) == [s.ratio_spread for s in stats]
+    assert high.told(0) == f"{stats[0].clip_high:.1%}"
+    assert low.told(0) == f"{stats[0].clip_low:.1%}"
+    assert list(high.y) == pytest.approx([s.clip_low + s.clip_high for s in stats])
+
+
+def test_no_axis_of_a_share_goes_below_0() -> None:
+    """Two prompts: the interval is far wider than the values."""
+    now = scenes.fold(scenes.running())
+    wide = scenes.interval(0.1, 0.5, 2)
+    now = replace(now, evaluations=((0, {"wer": wide}), (10, {"wer": wide})))
+    figure = builders(now)[1](whole(now))
+    span = value_span([ready(figure.series[0], figure.across)], figure.limits)
+    assert span is not None
+    assert span.low == 0.0
 
 
 def test_rewards_that_are_not_the_reward_have_charts() -> None:
