@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from engine.checkpoint import Voice
 from engine.diffusion.schedule import build
@@ -18,7 +20,7 @@ from engine.evaluation import Evaluation, better, evaluate, interval
 from engine.messages import Column, Interval, Progressing
 from engine.own_schedule import chain_length, schedule_for
 from engine.profile import ScheduleSpec
-from engine.rewards.base import ScoreModel
+from engine.rewards.base import ScoreModel, score_clips
 from engine.synthesis import utter
 
 
@@ -163,6 +165,25 @@ def compare(
         seconds = tuple(u.seconds(rate) for u in prompts)
         sides.append(Side(voice.source, spec, schedule.timesteps, seconds, done))
     return tabulate(sides[0], sides[1], speaker, pace, seed, rate, tuple(texts))
+
+
+def scored(
+    done: Comparison,
+    models: Sequence[ScoreModel],
+    advance: Progressing = lambda done, total, at: None,
+) -> Comparison:
+    """The comparison with its clips scored by these models, in place of the scores it has."""
+    meter = Meter(2 * len(models) * len(done.texts), advance)
+    lengths = [torch.tensor([len(wave) for wave in s.done.waves]) for s in (done.a, done.b)]
+    sides = []
+    for name, side, counts in zip("AB", (done.a, done.b), lengths, strict=True):
+        judges = [Counted(model, meter, name) for model in models]
+        padded = pad_sequence(list(side.done.waves), batch_first=True)
+        scores = score_clips(judges, padded, counts, done.sample_rate, done.texts)
+        sides.append(replace(side, done=Evaluation(side.done.waves, scores)))
+    return tabulate(
+        sides[0], sides[1], done.speaker, done.pace, done.seed, done.sample_rate, done.texts
+    )
 
 
 def tabulate(

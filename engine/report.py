@@ -17,6 +17,7 @@ from engine import audio
 from engine.comparison import Comparison, ComparisonError, Row
 from engine.files import replacing, sync
 from engine.messages import Interval
+from engine.preference import Preference
 
 MISSING = "–"
 
@@ -43,20 +44,24 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write(folder: Path, done: Comparison) -> None:
-    """Fills an empty folder: clips/, scores.json, scores.csv, index.md."""
+def write(folder: Path, done: Comparison, heard: Preference | None = None) -> None:
+    """Fills an empty folder: clips/, scores.json, scores.csv, index.md.
+
+    `heard`: what a listener preferred, who did not know which voice was which.
+    """
     for name, side in (("a", done.a), ("b", done.b)):
         for i, wave in enumerate(side.done.waves):
             audio.write(folder / clip(name, i), wave, done.sample_rate)
+    told = done.plain() | ({"listening": heard.plain(done.texts)} if heard else {})
     with replacing(folder / "scores.json") as path:
-        path.write_text(json.dumps(done.plain(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        path.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", "utf-8")
     with (
         replacing(folder / "scores.csv") as path,
         path.open("w", encoding="utf-8", newline="") as file,
     ):
         csv.writer(file).writerows(table(done))
     with replacing(folder / "index.md") as path:
-        path.write_text(page(done), "utf-8")
+        path.write_text(page(done, heard), "utf-8")
 
 
 def clip(side: str, prompt: int) -> str:
@@ -77,8 +82,8 @@ def table(done: Comparison) -> list[list[object]]:
     return rows
 
 
-def page(done: Comparison) -> str:
-    """The page: what was compared, the table, then every prompt with its two clips."""
+def page(done: Comparison, heard: Preference | None = None) -> str:
+    """The page: what was compared, what was preferred, the table, every prompt's two clips."""
     lines = [
         "# Two voices compared",
         "",
@@ -87,6 +92,7 @@ def page(done: Comparison) -> str:
         f"- {len(done.texts)} prompts, speaker {done.speaker}, pace {done.pace:g}, "
         f"noise of seed {done.seed}",
         "",
+        *(listening(heard) if heard else []),
         "| score | unit | better is | A | B | B - A, paired, 95 % | better | clips A : tie : B |",
         "|---|---|---|---|---|---|---|---|",
         *(line(row) for row in done.rows),
@@ -107,6 +113,25 @@ def page(done: Comparison) -> str:
         safe = text.replace("|", "\\|")
         lines.append(f"| {i + 1} | {safe} | {links} |{told}")
     return "\n".join(lines) + "\n"
+
+
+def listening(heard: Preference) -> list[str]:
+    """The listener's preference, its interval and its test."""
+    share, p = heard.share, heard.p_value
+    lines = [
+        "## Heard blind",
+        "",
+        f"{len(heard.answers)} of {len(heard.trials)} pairs, equally loud, in random order: A was "
+        f"preferred {heard.count('A')} times, neither {heard.count('')} times, B "
+        f"{heard.count('B')} times.",
+    ]
+    if share is not None and p is not None:
+        lines.append(
+            f"Of the {share.count} decided, {share.mean:.0%} prefer B (95 % interval "
+            f"{share.low:.0%} to {share.high:.0%}, Wilson); the exact two-sided sign test gives "
+            f"p = {p:.3g}."
+        )
+    return [*lines, "", "## Scores", ""]
 
 
 def line(row: Row) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +17,12 @@ from rich.text import Text
 
 from dlpo_tui.console import one_sentence, progress_bar, tell
 from dlpo_tui.formats import MISSING, column_decimals, score, squeezed
+from dlpo_tui.voice_files import require_file
 
 if TYPE_CHECKING:
     from engine.comparison import Comparison, Row, Side
+    from engine.messages import Progressing
+    from engine.preference import Preference
     from engine.rewards.base import ScoreModel
 
 DEFAULT_MODELS = ("distillmos", "intelligibility", "loudness")
@@ -49,53 +55,151 @@ def compare(
     ] = [],  # noqa: B006 (typer reads the default, nobody writes it)
     report: Annotated[Path | None, typer.Option(help="New folder: scores, clips, a page.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="First hear them in pairs on a screen, and choose.")
+    ] = False,
+    order: Annotated[
+        int | None, typer.Option(help="Seed of the pairs' order; another each time if left out.")
+    ] = None,
 ) -> None:
-    """Compare two voices: scores with intervals, prompt by prompt."""
+    """Compare two voices: scores with intervals, prompt by prompt; with --blind, by ear first."""
     with one_sentence():
+        if blind and not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise ValueError("--blind needs a terminal: there is nobody here to listen")
+        asked = Asked(a, b, prompts, most, speaker, steps, pace, seed, tuple(models))
+        heard = None
+        if blind:
+            from dlpo_tui.commands.blind import listen_blind
+
+            for source in (a, b):
+                require_file(source)
+            for why in chosen_models(asked.models)[1]:
+                tell(f"left out: {why}")
+        with place(report) as folder:
+            if blind:
+                done, heard = listen_blind(asked, order)
+            else:
+                with progress_bar("comparing") as advance:
+                    done = asked.compare(advance)
+            if folder is not None:
+                from engine.report import write
+
+                write(folder, done, heard)
+        show(done, heard, as_json)
+        if report is not None:
+            tell(f"report {report / 'index.md'}")
+
+
+def show(done: Comparison, heard: Preference | None, as_json: bool) -> None:
+    """One JSON object, or the preference and the table; what to know beside them on stderr."""
+    for notice in done.notices:
+        tell(notice)
+    if as_json:
+        told = done.plain() | ({"listening": heard.plain(done.texts)} if heard else {})
+        typer.echo(json.dumps(told, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    if heard is not None:
+        draw_preference(heard, console)
+    draw(done, console)
+
+
+def place(report: Path | None) -> AbstractContextManager[Path | None]:
+    """The report's folder, refused before the work for it where it cannot be; or none."""
+    if report is None:
+        return nullcontext()
+    from engine.report import new_folder
+
+    return new_folder(report)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be compared, as it was asked for."""
+
+    a: str
+    b: str
+    prompts: str
+    most: int
+    speaker: str
+    steps: int | None
+    pace: float
+    seed: int
+    models: tuple[str, ...]
+
+    def compare(self, advance: Progressing, scored: bool = True) -> Comparison:
+        """Both voices say every prompt, and are scored where `scored`."""
         from engine import checkpoint, comparison
         from engine.assembly import prompt_texts
         from engine.device import choose_device
         from engine.profile import DeviceSpec
-        from engine.report import new_folder, write
 
-        texts = prompt_texts(prompts, 1, "", [])[:most]
-        with new_folder(report) if report else nullcontext() as folder:
-            device = choose_device(DeviceSpec())
-            one, other = (checkpoint.load(path, device) for path in (a, b))
-            comparison.common_rate(one, other)  # before models are loaded for nothing
-            comparison.common_speaker(one, other, speaker)
-            judges = load_models(models, str(device))
-            with progress_bar("comparing") as advance:
-                done = comparison.compare(
-                    one, other, texts, judges, speaker=speaker, timesteps=steps, pace=pace,
-                    seed=seed, advance=advance,
-                )  # fmt: skip
-            if folder is not None:
-                write(folder, done)
-        for notice in done.notices:
-            tell(notice)
-        if as_json:
-            typer.echo(json.dumps(done.plain(), ensure_ascii=False))
-        else:
-            draw(done, Console(highlight=False))
-        if report is not None:
-            tell(f"report {report / 'index.md'}")
+        texts = prompt_texts(self.prompts, 1, "", [])[: self.most]
+        device = choose_device(DeviceSpec())
+        one, other = (checkpoint.load(path, device) for path in (self.a, self.b))
+        comparison.common_rate(one, other)  # before models are loaded for nothing
+        comparison.common_speaker(one, other, self.speaker)
+        judges = load_models(list(self.models), str(device)) if scored else []
+        return comparison.compare(
+            one, other, texts, judges, speaker=self.speaker, timesteps=self.steps,
+            pace=self.pace, seed=self.seed, advance=advance,
+        )  # fmt: skip
+
+    def judge(self, spoken: Comparison, advance: Progressing) -> Comparison:
+        """What was spoken, with its scores."""
+        from engine import comparison
+        from engine.device import choose_device
+        from engine.profile import DeviceSpec
+        from engine.rewards import registry
+
+        device = choose_device(DeviceSpec())
+        names, _ = chosen_models(self.models)
+        return comparison.scored(spoken, [registry.load(n, device) for n in names], advance)
+
+
+def chosen_models(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The score models asked for, of the default ones those that there are; why others are not.
+
+    Errors: ValueError, one sentence, for one that is asked for and cannot be had.
+    """
+    from engine.rewards import registry
+
+    wanted = [name.strip() for told in names for name in told.split(",") if name.strip()]
+    found = dict.fromkeys(registry.model_of(name) for name in wanted or DEFAULT_MODELS)
+    whys = {name: registry.missing(name) for name in found}
+    missing = [why for why in whys.values() if why]
+    if missing and wanted:
+        raise ValueError(missing[0])
+    return [name for name, why in whys.items() if not why], missing
 
 
 def load_models(names: list[str], device: str) -> list[ScoreModel]:
     """The score models asked for; of the default ones those that can be had, and a line if not."""
     from engine.rewards import registry
 
-    wanted = [name.strip() for told in names for name in told.split(",") if name.strip()]
-    found = dict.fromkeys(registry.model_of(name) for name in wanted or DEFAULT_MODELS)
-    for name in tuple(found):
-        why = registry.missing(name)
-        if why and wanted:
-            raise ValueError(why)
-        if why:
-            tell(f"left out: {why}")
-            del found[name]
-    return [registry.load(name, device) for name in found]
+    chosen, missing = chosen_models(names)
+    for why in missing:
+        tell(f"left out: {why}")
+    return [registry.load(name, device) for name in chosen]
+
+
+def draw_preference(heard: Preference, console: Console) -> None:
+    """What was preferred, its interval and its test; fits 60 columns."""
+    share, p = heard.share, heard.p_value
+    early = "" if len(heard.answers) == len(heard.trials) else f" of {len(heard.trials)}"
+    console.print(Text(f"blind  {len(heard.answers)}{early} pairs", "bold"), end="")
+    console.print(Text("  which was X was drawn for each", "dim"))
+    counts = [heard.count(choice) for choice in ("A", "", "B")]
+    console.print(f"A better {counts[0]}   no difference {counts[1]}   B better {counts[2]}")
+    if share is None or p is None:
+        console.print(Text("nobody was preferred, so there is no share to tell", "dim"))
+    else:
+        console.print(
+            f"B preferred {share.mean:.0%} of {share.count}, "
+            f"95 % {share.low:.0%} to {share.high:.0%}, p = {p:.3g}"
+        )
+        console.print(Text("Wilson's interval; exact two-sided sign test", "dim"))
+    console.print()
 
 
 def draw(done: Comparison, console: Console) -> None:

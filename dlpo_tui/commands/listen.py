@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dlpo_tui.console import Exit, err, one_sentence, tell
+from dlpo_tui.voice_files import require_file
 
 if TYPE_CHECKING:
     from dlpo_tui.speech_settings import Settings
@@ -58,10 +59,7 @@ def screen(sources: tuple[str, ...], settings: Settings) -> int:
     from dlpo_tui.studio import VoiceStudio
 
     for source in sources:
-        if source != "bundled" and not Path(source).is_file():
-            from engine.checkpoint import read_card
-
-            read_card(Path(source))  # says what is there instead
+        require_file(source)
     folder = Path(tempfile.mkdtemp(prefix="dlpo-tui-listen-"))
     try:
         speaking = Speaking(lambda tell: VoiceStudio(sources, folder, tell, settings.speaker))

@@ -1,0 +1,69 @@
+"""The app of a blind test: renders behind the first paint, leaves where nothing can be heard."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.app import App
+
+from dlpo_tui.app import TICK_SECONDS, errors_into
+from dlpo_tui.rendering import Rendering
+from dlpo_tui.screens.blind import BlindScreen
+from dlpo_tui.sound import Sound, Speaker
+from dlpo_tui.theme import CALM, EXTRA, PAPER
+
+if TYPE_CHECKING:
+    from engine.preference import Choice
+
+
+class BlindApp(App[None]):
+    """Looks at the rendering ten times a second."""
+
+    TITLE = "dlpo-tui"
+
+    def __init__(self, rendering: Rendering, sound: Sound, sources: tuple[str, str]) -> None:
+        super().__init__()
+        self.rendering = rendering
+        self.blind_screen = BlindScreen(rendering, sound, sources)
+        self.register_theme(CALM)
+        self.register_theme(PAPER)
+        self.theme = CALM.name
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Colours of ours for the themes that do not name them."""
+        return EXTRA
+
+    def on_mount(self) -> None:
+        self.push_screen(self.blind_screen)
+        self.set_interval(TICK_SECONDS, self.tick)
+        self.call_after_refresh(self.rendering.start)
+
+    def tick(self) -> None:
+        if not self.blind_screen.is_mounted:
+            return
+        self.blind_screen.show()
+        if self.rendering.error and self.rendering.pairs is None:
+            self.exit()  # why is said on the way out
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C is a wish to quit."""
+        if self.screen is self.blind_screen:
+            self.blind_screen.action_ask()
+
+    async def action_quit(self) -> None:
+        """Textual's own way out asks as well."""
+        self.action_help_quit()
+
+
+def run_blind(
+    rendering: Rendering, sources: tuple[str, str], sound: Sound | None = None
+) -> tuple[int, tuple[Choice, ...]]:
+    """Shows the test until it is over or left; the app's return code and the answers."""
+    sound = sound or Speaker()
+    with errors_into(Path(os.devnull)):
+        app = BlindApp(rendering, sound, sources)
+        app.run()
+    sound.close()
+    return app.return_code or 0, tuple(app.blind_screen.answers)

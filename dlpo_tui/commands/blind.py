@@ -1,0 +1,84 @@
+"""The blind part of `dlpo-tui compare`: the screen, then what is still to be scored."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from dlpo_tui.console import Exit, progress_bar, tell
+
+if TYPE_CHECKING:
+    from dlpo_tui.commands.compare import Asked
+    from dlpo_tui.rendering import Rendering
+    from engine.comparison import Comparison
+    from engine.preference import Preference
+
+WAIT_SECONDS = 0.1
+PATIENCE_SECONDS = 10.0
+"""How long a test that was left may still hold the process."""
+
+
+def listen_blind(asked: Asked, order: int | None) -> tuple[Comparison, Preference]:
+    """Has a person listen; the comparison and the answers, also of a test that was ended early.
+
+    Errors: ValueError, one sentence, for voices that cannot be compared; typer.Exit where the
+    listener left without an answer, or the screen failed.
+    """
+    from dlpo_tui.blind_app import run_blind
+    from dlpo_tui.rendering import Rendering
+    from engine.preference import Preference, trials
+
+    seed = random.SystemRandom().randrange(10**6) if order is None else order
+    with tempfile.TemporaryDirectory(prefix="dlpo-tui-blind-") as folder:
+        rendering = Rendering(
+            lambda advance: asked.compare(advance, scored=False),
+            asked.judge,
+            lambda prompts: trials(prompts, seed),
+            Path(folder),
+        )
+        code, answers = run_blind(rendering, (asked.a, asked.b))
+        if not answers or rendering.spoken is None:
+            leave(rendering, code)
+        if code:
+            tell("dlpo-tui: the screen failed; the answers so far are kept")
+        done = scores_of(rendering)
+    return done, Preference(rendering.trials, answers, seed)
+
+
+def leave(rendering: Rendering, code: int) -> None:
+    """Ends a test in which nothing was answered."""
+    rendering.close()
+    rendering.join(PATIENCE_SECONDS)
+    if rendering.error and rendering.spoken is None:
+        if rendering.refused:
+            raise ValueError(rendering.error)
+        tell(f"dlpo-tui: {rendering.error}")
+        raise typer.Exit(Exit.FAILED)
+    if code:
+        tell("dlpo-tui: the screen failed")
+        raise typer.Exit(Exit.FAILED)
+    tell("left without an answer: nothing is reported")
+    raise typer.Exit(Exit.INTERRUPTED)
+
+
+def scores_of(rendering: Rendering) -> Comparison:
+    """Waits for the scores; where they cannot be had, or are not waited for, what was spoken."""
+    spoken = rendering.spoken
+    assert spoken is not None
+    try:
+        with progress_bar("scoring") as advance:
+            while not rendering.join(WAIT_SECONDS):
+                advance(*rendering.progress)
+    except KeyboardInterrupt:
+        rendering.close()
+        rendering.join(PATIENCE_SECONDS)
+        tell("the scores are left out; the answers are kept")
+        return spoken
+    if rendering.scored is None:
+        tell(f"the scores are left out: {rendering.error}")
+        return spoken
+    return rendering.scored
