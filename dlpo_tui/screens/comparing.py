@@ -163,12 +163,9 @@ class Comparing(Hearing):
             self.name_line.open()
 
     def on_ask_line_changed(self, event: AskLine.Changed) -> None:
-        """Filters while the text is typed; one half typed leaves what there was."""
+        """Filters while the text is typed."""
         if event.line is self.filter_line:
-            try:
-                self.clips.let_pass(parsed(event.text, self.now.started))
-            except ValueError:
-                return
+            self.clips.let_pass(parsed(event.text, self.now.started, half=True))
             self.note_count()
 
     def note_count(self) -> None:

@@ -14,12 +14,13 @@ from dlpo_tui.widgets.clip_columns import signed
 from dlpo_tui.widgets.clip_order import scored
 from dlpo_tui.widgets.clip_start import Start
 from dlpo_tui.widgets.lines import Lines
+from dlpo_tui.widgets.score_grid import Parts, grid
 from dlpo_tui.widgets.sound_view import SoundView
 from engine.messages import Clip, Column, Snapshot
 
 LEAST_VIEW = 2
 """Rows that the sound keeps where the text is long."""
-GAP = "   "
+LONGEST_NAME = 14
 REWARD = Column("reward", "")
 
 
@@ -33,11 +34,12 @@ class ClipFacts(Lines):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now, self.clip, self.start = Snapshot(), None, Start()
+        self.now, self.start = Snapshot(), Start()
+        self.clip: Clip | None = None
         self.other = False
         self.room = 0
-
-    clip: Clip | None
+        """Rows that the text may take."""
+        self.rows: list[Text] = []
 
     def show(self, now: Snapshot, clip: Clip | None, start: Start, other: bool) -> None:
         self.now, self.clip, self.start, self.other = now, clip, start, other
@@ -48,8 +50,6 @@ class ClipFacts(Lines):
         self.rows = self.text(max(self.size.width, 1))
         self.styles.height = max(len(self.rows), 1)
         self.refresh()
-
-    rows: list[Text] = []  # noqa: RUF012 (replaced whole, never changed)
 
     def on_resize(self) -> None:
         self.lay_out()
@@ -106,29 +106,20 @@ class ClipFacts(Lines):
 
     def scores(self, clip: Clip, width: int) -> list[Text]:
         """Every score with its unit and its change since the start, in columns."""
-        columns = [REWARD, *(c for c in scored(self.now.started) if c.name != "reward")]
-        names = [formats.shortened(formats.plain(c.name), 14) for c in columns]
-        name_width = max(Text(name).cell_len for name in names)
-        unit_width = max(len(c.unit) for c in columns)
-        cells = []
-        for column, name in zip(columns, names, strict=True):
-            shown = self.start.value(column.name) if self.other else score(clip, column.name)
-            decimals = 3 if column is REWARD else formats.column_decimals(column)
-            told = formats.score(shown, decimals)
-            part = "missing" if told == formats.MISSING else "value"
-            cell = Text(name + " " * (name_width - Text(name).cell_len), self.ink("label"))
-            cell.append(f" {told:>7}", self.ink(part))
-            cell.append(f" {column.unit:<{unit_width}}", self.ink("label"))
-            cells.append(cell.append_text(self.change(clip, column, decimals)))
-        size = max(cell.cell_len for cell in cells)
-        count = max((width + len(GAP)) // (size + len(GAP)), 1)
-        count = -(-len(cells) // -(-len(cells) // count))
-        for cell in cells:
-            cell.append(" " * (size - cell.cell_len))
-        rows = [Text(GAP).join(cells[at : at + count]) for at in range(0, len(cells), count)]
-        for row in rows:
-            row.truncate(width, overflow="ellipsis")
-        return rows
+        columns = [REWARD, *(c for c in scored(self.now.started) if c.name != REWARD.name)]
+        return grid([self.parts(clip, column) for column in columns], width)
+
+    def parts(self, clip: Clip, column: Column) -> Parts:
+        shown = self.start.value(column.name) if self.other else score(clip, column.name)
+        decimals = 3 if column is REWARD else formats.column_decimals(column)
+        told = formats.score(shown, decimals)
+        name = formats.shortened(formats.plain(column.name), LONGEST_NAME)
+        return (
+            Text(name, self.ink("label")),
+            Text(told, self.ink("missing" if told == formats.MISSING else "value")),
+            Text(column.unit, self.ink("label")),
+            self.change(clip, column, decimals),
+        )
 
     def change(self, clip: Clip, column: Column, decimals: int) -> Text:
         """By how much the score has moved since the start; nothing where nobody knows."""
@@ -139,7 +130,7 @@ class ClipFacts(Lines):
         better = column.higher_is_better
         good = better is not None and (change > 0) == better
         part = "label" if better is None or not change else "better" if good else "worse"
-        return Text(f" {change:+8.{decimals}f}", self.ink(part))
+        return Text(f"{change:+.{decimals}f}", self.ink(part))
 
 
 class ClipDetail(Vertical):

@@ -66,13 +66,22 @@ class Filter:
         return all(part(clip) for part in self.parts)
 
 
-def parsed(text: str, started: SessionStarted | None) -> Filter:
-    """The filter that a text asks for; ValueError, one sentence, for a comparison that is off."""
+def parsed(text: str, started: SessionStarted | None, half: bool = False) -> Filter:
+    """The filter that a text asks for; ValueError, one sentence, for a comparison that is off.
+
+    `half`: it is half typed, and such a comparison is left out.
+    """
     names = [*NUMBERS]
     if started is not None:
         names += [column.name for column in (*started.rewards, *started.judges)]
-    terms = SIGN.sub(r"\1", text).split()
-    return Filter(text.strip(), tuple(part(term, names) for term in terms))
+    parts = []
+    for term in SIGN.sub(r"\1", text).split():
+        try:
+            parts.append(part(term, names))
+        except ValueError:
+            if not half:
+                raise
+    return Filter(text.strip(), tuple(parts))
 
 
 def part(term: str, names: list[str]) -> Word | Comparison:

@@ -19,7 +19,7 @@ NAMES = tuple(KNOB_RANGES)
 SHORT = {"learning_rate": "lr", "clip_range": "clip", "max_grad_norm": "norm"}
 """In the one-row form of a narrow terminal."""
 LONGEST = max(map(len, NAMES))
-ENDED = "the session has ended: its knobs stay as they are"
+ENDED = "the session has ended: no knob turns"
 STARTS = "0123456789."
 """Characters that begin a value at once."""
 

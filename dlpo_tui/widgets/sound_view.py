@@ -210,10 +210,10 @@ class SoundView(Inked):
         return styles[upper, lower]
 
     def stops(self) -> list[Color]:
-        """From nothing to the loudest: the ground, the curves' colour, the text's."""
-        ground = self.background_colors[1]
-        first = self.get_component_styles("ink--first").color
-        return [ground, ground.blend(first, 0.55), self.get_component_styles("ink--third").color]
+        """From nothing to the loudest: the ground, the first curve's colour, the third's."""
+        ground, text = self.background_colors[1], self.styles.color
+        first, third = (self.get_component_styles(f"ink--{p}").color for p in ("first", "third"))
+        return [ground, ground.blend(first, 0.55), third.blend(text, 0.3)]
 
     def wave_line(self, row: str) -> Strip:
         """What has sounded in another ink than what is to come."""

@@ -21,6 +21,7 @@ from engine.messages import (
     AlarmRaised,
     CheckpointSaved,
     Clip,
+    ClipRendered,
     ClipsScored,
     Column,
     Command,
@@ -36,6 +37,7 @@ from engine.messages import (
     Pause,
     PhaseEntered,
     PhaseProgressed,
+    RenderStart,
     Resume,
     SaveCheckpoint,
     SessionEnded,
@@ -114,6 +116,33 @@ def clips_of(update: int, dice: random.Random, folder: str = "samples") -> tuple
                 },
                 reward=None if failed else mos,
                 advantage=None if failed else dice.gauss(0, 1),
+            )
+        )
+    return tuple(made)
+
+
+def evaluation_clips(update: int, count: int = 4) -> tuple[Clip, ...]:
+    """The fixed prompts, each with its own way of getting better; the second gets worse."""
+    made = []
+    for index in range(count):
+        mos = 3.0 + 0.1 * index + update * (-0.02 if index == 1 else 0.01 * (1 + index))
+        made.append(
+            Clip(
+                update=update,
+                index=index,
+                kind="evaluation",
+                prompt=PROMPTS[index],
+                speaker="p225",
+                seed=11,
+                seconds=1.5 + 0.3 * index,
+                path=f"samples/evaluation-{update:06d}-{index:02d}.wav",
+                scores={
+                    "distillmos": mos,
+                    "wer": 0.1 - 0.001 * update,
+                    "cer": 0.02,
+                    "loudness": -23,
+                },
+                reward=mos,
             )
         )
     return tuple(made)
@@ -275,6 +304,7 @@ class Live:
         for event in [*loading(), STARTED, evaluation_of(0, dice)]:
             sleep(self.pace)
             self.emit(event)
+        self.evaluate()
         while not self.stopped and self.update < STARTED.updates:
             self.update += 1
             for event in one_update(self.update, dice):
@@ -282,21 +312,21 @@ class Live:
                     self.write(event.clips)
                 sleep(self.pace)
                 self.emit(event)
+                if isinstance(event, EvaluationFinished):
+                    self.evaluate()
             self.paused = self.paused or self.single
             self.obey()
         self.emit(SessionEnded(self.update, "stopped" if self.stopped else "finished"))
 
-    def write(self, clips: tuple[Clip, ...]) -> None:
-        import numpy
-        import soundfile
+    def evaluate(self) -> None:
+        clips = evaluation_clips(self.update)
+        self.write(clips)
+        self.emit(ClipsScored(self.update, clips))
 
+    def write(self, clips: tuple[Clip, ...]) -> None:
         for clip in clips:
             if clip.path:
-                path = self.folder / clip.path
-                path.parent.mkdir(parents=True, exist_ok=True)
-                t = numpy.arange(int(clip.seconds * 22050)) / 22050
-                tone = 0.2 * numpy.sin(2 * math.pi * (200 + 40 * clip.index) * t)
-                soundfile.write(path, tone.astype("float32"), 22050)
+                write_babble(self.folder / clip.path, clip.seconds, clip.index, self.update)
 
     def obey(self) -> None:
         self.single = False
@@ -309,7 +339,7 @@ class Live:
                 if not self.paused:
                     return
 
-    def apply(self, command: Command) -> None:
+    def apply(self, command: Command) -> None:  # noqa: C901 (one arm a command)
         match command:
             case Pause():
                 self.paused = True
@@ -329,6 +359,36 @@ class Live:
                 self.emit(CheckpointSaved(self.update, path, label))
             case Evaluate():
                 self.emit(CommandRefused(self.update, "this demonstration cannot evaluate"))
+            case RenderStart(update, index):
+                path = f"samples/update-{update:06d}-{index:02d}-start.wav"
+                for done in range(10):
+                    sleep(self.pace * 5)
+                    self.emit(PhaseProgressed(self.update, "render", done + 1, 10))
+                write_babble(self.folder / path, 1.2 + 0.4 * index, index, 0)
+                scores = {"distillmos": 2.9, "wer": 0.09, "cer": 0.03, "loudness": -23.0}
+                self.emit(ClipRendered(update, index, path, scores, 2.9))
+                if self.paused:
+                    self.emit(PhaseEntered(self.update, "paused"))
+
+
+def write_babble(path: Path, seconds: float, voice: int, update: int) -> None:
+    """Syllables of a buzz with moving resonances, in noise that grows less by the update."""
+    import numpy as np
+    import soundfile
+
+    dice = np.random.default_rng(voice)
+    t = np.arange(int(seconds * 22050)) / 22050
+    pitch = 110 + 15 * voice + 20 * np.sin(2 * np.pi * 0.7 * t)
+    phase = 2 * np.pi * np.cumsum(pitch) / 22050
+    formants = (500 + 250 * np.sin(5 * t), 1500 + 600 * np.sin(3.1 * t + voice), 2600 + 0 * t)
+    wave = np.zeros_like(t)
+    for harmonic in range(1, 40):
+        gains = (np.exp(-(((harmonic * pitch - f) / 180) ** 2)) for f in formants)
+        wave += sum(gains) * np.sin(harmonic * phase)
+    wave *= np.clip(np.sin(2 * np.pi * 2.2 * t + voice), 0, 1) ** 0.5 * 0.15
+    wave += (0.03 / (1 + update / 10)) * dice.standard_normal(len(t))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.clip(wave, -1, 1).astype("float32"), 22050)
 
 
 def _values(knobs: Knobs) -> dict[str, float]:

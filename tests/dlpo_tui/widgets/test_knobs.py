@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from conftest import Stager
 from hypothesis import given
@@ -153,3 +155,55 @@ def test_an_arrow_never_leaves_the_range(name: str, share: float, by: int) -> No
 def test_zero_can_be_left_by_an_arrow() -> None:
     assert turned("alpha", 0.0, 1) == 0.01
     assert turned("alpha", 0.0, -1) == 0.0
+
+
+def changed(old: dict[str, float], new: dict[str, float], who: str = "user") -> KnobsChanged:
+    knobs = replace(Knobs(beta=1.25), **new)
+    return KnobsChanged(40, who, old, new, knobs)
+
+
+async def test_u_walks_back_through_the_changes(stage: Stager) -> None:
+    async with stage(size=(120, 40)) as at:  # at 15, beta was turned from 1 to 1.25
+        await at.press("a", "right", "escape", "u")
+        assert "undone: alpha 1.25 → 1, from the next update on" in at.text()
+        await at.happen(changed({"alpha": 1.0}, {"alpha": 1.25}))
+        await at.happen(changed({"alpha": 1.25}, {"alpha": 1.0}, "undo"))
+        assert "pending" not in at.text()
+        await at.press("u")
+        assert "undone: beta 1.25 → 1, from the next update on" in at.text()
+        assert "1 pending" in at.text()
+        await at.press("u")
+        assert "no knob was turned: there is nothing to undo" in at.text()
+        assert at.commands() == [
+            SetKnobs({"alpha": 1.25}),
+            SetKnobs({"alpha": 1.0}, "undo"),
+            SetKnobs({"beta": 1.0}, "undo"),
+        ]
+
+
+async def test_u_undoes_what_another_terminal_turned(stage: Stager) -> None:
+    async with stage() as at:
+        await at.happen(changed({"learning_rate": 1e-5}, {"learning_rate": 1e-4}, "somebody"))
+        await at.press("b", "u")
+        assert at.commands() == [SetKnobs({"learning_rate": 1e-5}, "undo")]
+
+
+async def test_a_refused_change_is_none_to_undo(stage: Stager) -> None:
+    async with stage(size=(120, 40)) as at:
+        await at.press("a", "right")
+        await at.happen(CommandRefused(40, "alpha is fixed in this run"))
+        await at.press("u")
+        assert "undone: beta" in at.text()
+
+
+@SIZES
+async def test_after_the_end_nothing_is_pending(stage: Stager, size: tuple[int, int]) -> None:
+    async with stage("finished", size=size) as at:
+        await at.press("a", "right")
+        assert "pending" not in at.text()
+        assert "…" not in " ".join(line for line in at.lines() if "alpha" in line)
+        assert "the session has ended" in at.text()
+        await at.press("2", "enter", "escape", "escape", "u")
+        assert "pending" not in at.text()
+        assert at.app.run_screen.knobs.pending == {}
+        assert at.session.told == []
