@@ -154,7 +154,7 @@ def test_a_newer_wish_ends_the_older(monkeypatch: pytest.MonkeyPatch, clip: Path
 
     started, heard = threading.Event(), []
 
-    def endless(samples: np.ndarray, rate: int, wanted: object) -> None:
+    def endless(samples: np.ndarray, rate: int, wanted: object, *_: object) -> None:
         heard.append(rate)
         started.set()
         while wanted():  # type: ignore[operator]
@@ -192,3 +192,57 @@ def test_play_and_wait_raises_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sound, "sound", refuse)
     with pytest.raises(OSError, match="no sound device: save the clip to a file instead"):
         sound.play_and_wait(np.zeros(4), RATE)
+
+
+@needs_alsa
+@pytest.mark.parametrize(
+    ("settings", "factor"),
+    [("volume = 50", 0.5), ("volume = 150", 1.5), ("volume = 0", 0.0), ("muted = True", 0.0)],
+)
+def test_volume_multiplies_and_cuts_off_at_full_scale(
+    tmp_path: Path, clip: Path, settings: str, factor: float
+) -> None:
+    code = f"""
+from pathlib import Path
+from dlpo_tui.sound import Speaker
+speaker = Speaker({{}})
+speaker.{settings}
+speaker.play(Path({str(clip)!r}))
+assert speaker.wait(30)
+speaker.close()
+"""
+    heard = played(tmp_path, code)
+    samples, _ = soundfile.read(clip, dtype="float32")
+    if factor == 0.0:
+        assert not heard.any()
+        return
+    expected = np.clip(samples * np.float32(factor), -1, 1)
+    assert np.array_equal(without_silence(heard), without_silence(expected))
+
+
+@needs_alsa
+def test_a_device_by_name_and_one_that_is_not_there(tmp_path: Path, clip: Path) -> None:
+    code = f"""
+from pathlib import Path
+from dlpo_tui.devices import outputs
+from dlpo_tui.sound import Speaker
+names = [one.name for one in outputs()]
+assert "default" in names, names
+speaker = Speaker({{}}, device="defualt")
+speaker.play(Path({str(clip)!r}))
+assert speaker.wait(30)
+assert speaker.describe().startswith("no sound device 'defualt'"), speaker.describe()
+speaker.device = "default"
+speaker.play(Path({str(clip)!r}))
+assert speaker.wait(30)
+assert not speaker.describe(), speaker.describe()
+speaker.close()
+"""
+    expected, _ = soundfile.read(clip, dtype="float32")
+    assert np.array_equal(without_silence(played(tmp_path, code)), without_silence(expected))
+
+
+def test_steps_of_volume_stay_within_its_ends() -> None:
+    assert [sound.louder(v, by) for v, by in ((100, 1), (145, 1), (5, -1), (150, 1))] == [
+        110, 150, 0, 150,
+    ]  # fmt: skip
