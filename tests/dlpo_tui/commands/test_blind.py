@@ -1,0 +1,113 @@
+"""`compare --blind` in a real terminal, from the first pair to the report."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from terminals import Terminal
+from typer.testing import CliRunner
+
+from dlpo_tui import cli
+from dlpo_tui.commands import compare
+from tests.voices import write_voice
+
+QUICK = ("--prompts", "texts.txt", "--steps", "2", "--models", "loudness", "--order", "5")
+
+
+@pytest.fixture(autouse=True)
+def voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_voice(Path("a.safetensors"))
+    write_voice(Path("b.safetensors"), seed=1)
+    Path("texts.txt").write_text("No.\nWait.\nGo on.\n")
+
+
+def blind(*arguments: str) -> Terminal:
+    return Terminal("compare", "a.safetensors", "b.safetensors", "--blind", *QUICK, *arguments)
+
+
+def test_a_whole_test_ends_in_the_preference_and_the_table(tmp_path: Path) -> None:
+    at = blind("--report", "rep")
+    at.until("0/3")
+    for number in range(1, 4):
+        at.press("12x")
+        at.until(f"{number}/3")
+    at.until("every pair is answered")
+    at.press("\r")
+    assert at.end() == 0
+    told = at.plain()
+    assert "blind  3 pairs" in told
+    assert "95 %" in told
+    assert "loudness" in told[told.index("blind  3 pairs") :]
+    listening = json.loads(Path("rep/scores.json").read_text())["listening"]
+    assert (listening["answered"], listening["trials"], listening["order_seed"]) == (3, 3, 5)
+    assert [row["preferred"] for row in listening["answers"]] == [
+        row["x"] for row in listening["answers"]
+    ]
+    assert sum(listening["preferred"].values()) == 3
+    page = Path("rep/index.md").read_text()
+    assert "## Heard blind" in page
+    assert "3 of 3 pairs" in page
+
+
+def test_a_test_that_is_ended_early_keeps_its_answers(tmp_path: Path) -> None:
+    at = blind("--report", "rep", "--json")
+    at.until("0/3")
+    at.press("12=")
+    at.until("1/3")
+    at.press("q")
+    at.until("1 of 3 answers count")
+    at.press("q")
+    assert at.end() == 0
+    listening = json.loads(Path("rep/scores.json").read_text())["listening"]
+    assert listening["preferred"] == {"a": 0, "neither": 1, "b": 0}
+    assert listening["share_b"] is None
+    (line,) = re.findall(r'^\{"a".*\}', at.plain().replace("\r", ""), re.M)
+    assert json.loads(line)["listening"] == listening
+
+
+def test_leaving_without_an_answer_reports_nothing() -> None:
+    at = blind("--report", "rep")
+    at.until("0/3")
+    at.press("q")
+    assert at.end() == 130
+    assert "left without an answer: nothing is reported" in at.plain()
+    assert not list(Path().glob("*rep*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("c.safetensors", "b.safetensors"), "there is no checkpoint c.safetensors; did you mean"),
+        (("a.safetensors", "b.safetensors", "--models", "loudnes"), "did you mean 'loudness'?"),
+        (("a.safetensors", "b.safetensors", "--report", "texts.txt"), "is there already"),
+    ],
+)
+def test_what_can_be_known_before_is_refused_before_the_screen(
+    arguments: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr(compare, "sys", SimpleNamespace(stdin=terminal, stderr=terminal))
+    result = CliRunner().invoke(cli.app, ["compare", "--blind", *arguments])
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert result.stdout == ""
+
+
+def test_what_is_known_after_it_ends_it_in_one_sentence() -> None:
+    write_voice(Path("b.safetensors"), ("ben",))
+    at = blind()
+    assert at.end() == 2
+    assert "have no speaker in common" in at.plain().replace("\r\n", "")
+    assert "Traceback" not in at.plain()
+
+
+def test_without_a_terminal_there_is_nobody_to_listen() -> None:
+    ask = ["compare", "a.safetensors", "b.safetensors", "--blind"]
+    result = CliRunner().invoke(cli.app, ask)
+    assert result.exit_code == 2
+    assert result.stderr == "dlpo-tui: --blind needs a terminal: there is nobody here to listen\n"
