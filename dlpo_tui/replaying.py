@@ -18,7 +18,7 @@ from engine import messages as m
 
 log = logging.getLogger(__name__)
 
-KEYFRAMES = 64
+KEYFRAMES = 16
 """Frames from one snapshot that is kept to the next."""
 CHUNK = 250
 """Events from one word of progress to the next."""
