@@ -198,3 +198,16 @@ def test_only_a_sure_change_is_bold(
 ) -> None:
     score = {"before": 1.0, "after": 1.2, "change": 0.2, "low": low, "high": high}
     assert script("algorithms").cell(score).startswith(shown)
+
+
+def test_the_charts_are_drawn_within_what_a_screen_may_take(
+    script: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["charts", "--updates", "60", "--runs", "2"])
+    script("charts").main()
+    told = json.loads(capsys.readouterr().out)
+    assert told["milliseconds"]["charts"] == 6
+    for kind in ("plain", "logarithmic", "smoothed", "cursor"):
+        assert 0 < told["milliseconds"][kind]["best"] < 1000

@@ -23,6 +23,7 @@ HEADINGS: dict[Place, str] = {
     "knobs": "In the knobs",
     "typing": "While typing a value",
     "charts": "Charts",
+    "choosing": "In the list of charts",
 }
 SIGNS = (
     ("▲", "knob", "a knob was changed"),

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 
 from dlpo_tui.keys import KEYS, Key, bindings, hints
+from dlpo_tui.screens.choosing import Choosing
 from dlpo_tui.screens.comparing import Comparing
 from dlpo_tui.screens.question import Answer, Question
 from dlpo_tui.screens.reading import Help, Log
@@ -287,6 +288,11 @@ class RunScreen(Comparing):
 
     def action_resize_grid(self, by: int) -> None:
         self.charts.resize_grid(by)
+
+    def action_choose_charts(self) -> None:
+        if titles := self.charts.titles():
+            at = self.charts.place()
+            self.app.push_screen(Choosing(titles, at, self.charts.turn), self.charts.go_to)
 
     def action_help(self) -> None:
         self.app.push_screen(Help())

@@ -123,9 +123,9 @@ class Chart(Inked):
         at = self.crossing()
         if at is None or self.drawing is None:
             return axis
-        told = Text(f" {self.cursor} ", self.ink("pointed"))
-        first = min(max(at - told.cell_len // 2, self.drawing.x0), self.drawing.x1 - told.cell_len)
-        before, _, after = axis.divide([first, first + told.cell_len, axis.cell_length])
+        told = f" {self.cursor} "
+        first = min(max(at - len(told) // 2, self.drawing.x0), self.drawing.x1 - len(told))
+        before, _, after = axis.divide([first, first + len(told), axis.cell_length])
         rule = self.paper + self.ink("axis")
         # A label that is covered in part would be another number.
         kept = before.cell_length - digits(before.text[::-1])
@@ -134,7 +134,7 @@ class Chart(Inked):
             [
                 before.crop(0, kept),
                 Strip([Segment("─" * (before.cell_length - kept), rule)]),
-                Strip(told.render(self.app.console), told.cell_len),
+                Strip([Segment(told, self.paper + self.ink("pointed"))]),
                 Strip([Segment("─" * cut, rule)]),
                 after.crop(cut),
             ]
@@ -176,7 +176,7 @@ class Chart(Inked):
             (f"{name} ", self.ink("label")),
             (told, self.ink("value")),
         )
-        if at >= 0 and self.cursor not in (None, series.x[at]):
+        if not brief and at >= 0 and self.cursor not in (None, series.x[at]):
             part.append(f" at {series.x[at]:g}", self.ink("label"))
         return part
 

@@ -11,7 +11,7 @@ from textual.content import Content
 
 from dlpo_tui import formats
 from dlpo_tui.widgets.chart import Chart
-from dlpo_tui.widgets.curves import builders
+from dlpo_tui.widgets.curves import Builder, builders
 from dlpo_tui.widgets.drawing import MARKS
 from dlpo_tui.widgets.shapes import MOST, choices, fitting, wished
 from dlpo_tui.widgets.view import newest, view
@@ -34,6 +34,8 @@ class ChartGrid(Grid):
         self.now = Snapshot()
         self.first = 0
         self.alone = False
+        self.hidden: set[str] = set()
+        """Titles of the charts that are not shown."""
         self.wish: int | None = None
         """Charts at a time; None: as many as fit."""
         self.window = Window()
@@ -53,11 +55,41 @@ class ChartGrid(Grid):
     def on_resize(self) -> None:
         self.lay_out()
 
+    # --- Which charts ---
+
+    def every(self) -> list[Builder]:
+        """The charts that were not hidden."""
+        return [b for b in builders(self.now) if b.title not in self.hidden]
+
+    def titles(self) -> list[str]:
+        """All the charts there are."""
+        return [builder.title for builder in builders(self.now)]
+
+    def place(self) -> int:
+        """Where the first visible chart stands among all."""
+        every = self.every()
+        return self.titles().index(every[min(self.first, len(every) - 1)].title)
+
+    def turn(self, title: str) -> set[str]:
+        """Shows or hides a chart, but never the last one; returns what is hidden."""
+        if title and (title in self.hidden or len(self.every()) > 1):
+            self.hidden ^= {title}
+            self.lay_out()
+        return set(self.hidden)
+
+    def go_to(self, title: str | None) -> None:
+        """The page with that chart; shows it, if it was hidden."""
+        if title is not None:
+            self.hidden.discard(title)
+            shown = [builder.title for builder in self.every()]
+            self.first = shown.index(title) if title in shown else 0
+            self.lay_out()
+
     # --- Pages and sizes ---
 
     def turn_page(self, by: int) -> None:
         """The next or previous page, round and round."""
-        count, room = len(builders(self.now)), self.room()
+        count, room = len(self.every()), self.room()
         if count:
             pages = math.ceil(count / room)
             self.first = (self.first // room + by) % pages * room
@@ -70,7 +102,7 @@ class ChartGrid(Grid):
 
     def resize_grid(self, by: int) -> None:
         """The next larger or smaller number of charts at a time."""
-        count = len(builders(self.now))
+        count = len(self.every())
         counts = [c * r for c, r in choices(*self.size, count)]
         room = self.room()
         others = [n for n in counts if (n > room if by > 0 else n < room)]
@@ -80,7 +112,7 @@ class ChartGrid(Grid):
             self.lay_out()
 
     def room(self) -> int:
-        columns, rows = self.shape(len(builders(self.now)))
+        columns, rows = self.shape(len(self.every()))
         return columns * rows
 
     def shape(self, count: int) -> tuple[int, int]:
@@ -165,7 +197,7 @@ class ChartGrid(Grid):
 
     def lay_out(self) -> None:
         """Gives the visible charts their figures and hides the others."""
-        every = builders(self.now)
+        every = self.every()
         columns, rows = self.shape(len(every))
         room = columns * rows
         self.first = min(self.first, max(len(every) - 1, 0)) // room * room
@@ -199,7 +231,7 @@ class ChartGrid(Grid):
         return [part for part in parts if part]
 
     def paging(self) -> str:
-        count, shown = len(builders(self.now)), sum(chart.display for chart in self.charts)
+        count, shown = len(self.every()), sum(chart.display for chart in self.charts)
         if shown >= count:
             return "charts"
         last = self.first + shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -13,7 +14,6 @@ from dlpo_tui.widgets.view import Figure, View
 from engine.messages import Column, Interval, Snapshot
 
 Intervals: TypeAlias = Sequence[Interval | None]
-Builder: TypeAlias = Callable[[View], Figure]
 
 CALM = 1e-3
 """A spread of the log ratio below this is rounding, and is drawn as such."""
@@ -21,26 +21,41 @@ PHASES = {"rollout": "roll", "optimise": "opt", "score": "score"}
 """The phases of an update and their brief names, the longest first as a rule."""
 
 
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """A chart that is not computed before it is seen."""
+
+    title: str
+    build: Callable[[View], Figure]
+
+    def __call__(self, seen: View) -> Figure:
+        return self.build(seen)
+
+
 def builders(now: Snapshot) -> list[Builder]:
     """The charts of a session, the most telling first: a small terminal shows these alone."""
     if now.started is None:
         return []
-    judges = [partial(column, which=c) for c in now.started.judges]
+    judges = [scored(c) for c in now.started.judges]
     # With one reward, the reward's chart carries its evaluations already.
     # A reward that the reward's own chart evaluates needs no second chart.
-    shown = [partial(column, which=c) for c in now.started.rewards if c.name != evaluated(now)]
+    shown = [scored(c) for c in now.started.rewards if c.name != evaluated(now)]
     kl_known = any(stats.kl is not None for _, stats in now.history)
     return [
-        reward,
+        Builder("reward", reward),
         *judges[:1],
-        loss,
-        ratio,
-        *([divergence] if kl_known else []),
-        gradient,
+        Builder("loss", loss),
+        Builder("ratio", ratio),
+        *([Builder("kl", divergence)] if kl_known else []),
+        Builder("gradient", gradient),
         *judges[1:],
         *shown,
-        phases,
+        Builder("phases", phases),
     ]
+
+
+def scored(which: Column) -> Builder:
+    return Builder(which.name, partial(column, which=which))
 
 
 def reward(seen: View) -> Figure:

@@ -9,9 +9,10 @@ import scenes
 from conftest import Stage, Stager
 from textual import events
 
+from dlpo_tui.screens.choosing import Choosing
 from dlpo_tui.widgets.chart import Chart
 from dlpo_tui.widgets.plot import Span
-from engine.messages import CheckpointSaved, Event, Knobs, KnobsChanged, UpdateFinished
+from engine.messages import CheckpointSaved, Column, Event, Knobs, KnobsChanged, UpdateFinished
 
 
 def heading(at: Stage) -> str:
@@ -251,8 +252,8 @@ async def test_only_what_is_seen_is_computed(
     async with stage() as at:
         built: list[str] = []
 
-        def noted(name: str):
-            return lambda view: (built.append(name), curves.reward(view))[1]
+        def noted(name: str) -> curves.Builder:
+            return curves.Builder(name, lambda view: (built.append(name), curves.reward(view))[1])
 
         monkeypatch.setattr(charts, "builders", lambda now: [noted(n) for n in "abcdefgh"])
         at.app.run_screen.charts.lay_out()
@@ -265,6 +266,57 @@ async def test_the_cursor_draws_no_chart_anew(stage: Stager) -> None:
         drawings = [chart.drawing for chart in shown(at)]
         await at.press("comma", "comma")
         assert [chart.drawing for chart in shown(at)] == drawings
+
+
+# --- Which charts ---
+
+
+async def test_f_finds_a_chart_by_its_letter(stage: Stager) -> None:
+    async with stage() as at:
+        await at.press("f")
+        assert isinstance(at.app.screen, Choosing)
+        await at.press("l", "l", "enter")
+        assert at.app.screen is at.app.run_screen
+        assert [c.figure.title for c in shown(at) if c.figure] == ["loudness", "phases"]
+        await at.press("f")
+        assert at.app.screen.listed.highlighted == 6, "it opens on the chart that is seen"
+        await at.press("l", "enter")
+        assert "charts 3–4 of 8" in heading(at)
+
+
+async def test_what_is_hidden_is_no_longer_among_the_pages(stage: Stager) -> None:
+    async with stage() as at:
+        await at.press("f", "down", "space", "down", "space")
+        assert "● wer" not in at.text()
+        await at.press("escape")
+        assert [c.figure.title for c in shown(at) if c.figure] == ["reward", "ratio"]
+        assert "charts 1–2 of 6" in heading(at)
+        await at.press("f", "w", "space", "escape")
+        assert [c.figure.title for c in shown(at) if c.figure] == ["reward", "wer"]
+        await at.press("f", "down", "down", "enter")
+        assert "charts 3–4 of 8" in heading(at), "to go to a hidden chart shows it"
+
+
+async def test_the_last_chart_cannot_be_hidden(stage: Stager) -> None:
+    async with stage() as at:
+        await at.press("f", *["space", "down"] * 8, "escape")
+        assert [c.figure.title for c in shown(at) if c.figure] == ["phases"]
+
+
+async def test_a_long_list_of_charts_scrolls_in_a_small_terminal(stage: Stager) -> None:
+    many = tuple(Column(f"judge {i}", "MOS") for i in range(20))
+    started = replace(scenes.STARTED, judges=many)
+    async with stage([started, *scenes.running()[4:]], size=(60, 20)) as at:
+        await at.press("f", "p")
+        assert "● phases" in at.text()
+        await at.press("r")
+        assert "● ratio" in at.text()
+
+
+async def test_before_the_start_there_is_nothing_to_find(stage: Stager) -> None:
+    async with stage("loading") as at:
+        await at.press("f")
+        assert at.app.screen is at.app.run_screen
 
 
 # --- The mouse ---
