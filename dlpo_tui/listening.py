@@ -35,7 +35,7 @@ class ListenApp(App[None]):
     ) -> None:
         super().__init__()
         self.speaking, self.clock = speaking, clock
-        self.listen_screen = ListenScreen(speaking, sound, sources, settings, clock)
+        self.listen_screen = ListenScreen(speaking, sound, sources, settings)
         self._began = clock()
         self.register_theme(CALM)
         self.register_theme(PAPER)

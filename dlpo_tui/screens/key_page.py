@@ -16,10 +16,13 @@ class KeyPage(Page):
 
     title_told = "Keys"
 
-    def __init__(self, headings: Mapping[Place, str]) -> None:
-        """`headings`: the places to tell of, in order, and what to call each."""
+    def __init__(self, headings: Mapping[Place, str], without: tuple[str, ...] = ()) -> None:
+        """`headings`: the places to tell of, in order, and what to call each.
+
+        `without`: beginnings of actions that this screen does not have.
+        """
         super().__init__()
-        self.headings = headings
+        self.headings, self.without = headings, without
 
     def content(self) -> Table:
         table = Table.grid(padding=(0, 2))
@@ -28,7 +31,8 @@ class KeyPage(Page):
         for place, heading in self.headings.items():
             table.add_row("", Text(heading, "bold"))
             for key in KEYS:
-                if key.where == place and key.help and key.shown:
+                held_back = bool(self.without) and key.action.startswith(self.without)
+                if key.where == place and key.help and key.shown and not held_back:
                     table.add_row(Text(key.shown, "bold"), Text(key.help))
             table.add_row("", "")
         return table

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from textual import events
@@ -52,18 +50,17 @@ class ListenScreen(Hearing):
         sound: Sound,
         sources: tuple[str, ...],
         settings: Settings,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`sources`: the names of one voice or two."""
         super().__init__()
-        self.speaking, self.sound, self.clock = speaking, sound, clock
+        self.speaking, self.sound = speaking, sound
         self.settings = settings
         self.side: Side = "A"
         self.now = Listening()
         self._to_hear: list[int] = []
         """Numbers of what was asked for and has not been heard yet."""
-        self._heard: tuple[int, Take, float] | None = None
-        """What sounds: its number, its take, and the clock's time at which it began."""
+        self._heard: tuple[int, Take] | None = None
+        """What sounds: its number and its take."""
         self._told = ""
         self.head, self.status = ListenHead(sources), ListenStatus()
         self.sentence = Sentence(id="sentence")
@@ -124,13 +121,12 @@ class ListenScreen(Hearing):
         """The mark of what sounds, or what the sound has to say."""
         if self._heard is None:
             return
-        number, take, began = self._heard
+        number, take = self._heard
         sounds = self.sound.playing() == take.level
         self.said.sound(number if sounds else None)
         utterance = self.said.selected
         selected = utterance is not None and utterance.number == number
-        seconds = self.clock() - began
-        self.picture.play(seconds if sounds and selected and seconds <= take.seconds else None)
+        self.picture.play(self.sound.position() if sounds and selected else None)
         if not sounds:
             self._heard = None
             if excuse := self.sound.describe():
@@ -221,9 +217,8 @@ class ListenScreen(Hearing):
     def hear(self, utterance: Utterance, share: float = 0.0) -> None:
         """Plays the take of the voice that is chosen, from a share of its length on."""
         take = utterance.takes[self.side]
-        start = share * take.seconds
-        self.sound.play(take.level, start)
-        self._heard = utterance.number, take, self.clock() - start
+        self.sound.play(take.level, share * take.seconds)
+        self._heard = utterance.number, take
         self.show_sound()
 
     def spoken(self) -> Utterance | None:
@@ -271,9 +266,9 @@ class ListenScreen(Hearing):
         share = 0.0
         utterance = self.said.selected
         if self._heard is not None and self.sound.playing() == self._heard[1].level:
-            number, take, began = self._heard
+            number, take = self._heard
             utterance = self.now.find(number)
-            share = min((self.clock() - began) / take.seconds, 1.0)
+            share = min((self.sound.position() or 0.0) / take.seconds, 1.0)
         self.side = other(self.side)
         self.head.show(self.now, self.side)
         self.said.show(self.now, self.side)

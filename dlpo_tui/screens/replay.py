@@ -11,14 +11,22 @@ from dlpo_tui import formats
 from dlpo_tui.keys import Place, bindings, hints
 from dlpo_tui.replaying import REFUSED, Replay
 from dlpo_tui.screens.key_page import KeyPage
-from dlpo_tui.screens.run import RunScreen
+from dlpo_tui.screens.run import SERVE, RunScreen
 from dlpo_tui.sound import Sound
 from dlpo_tui.widgets.head import RunHead
+from dlpo_tui.widgets.knobs import KnobPanel
 from dlpo_tui.widgets.status import Status
 from engine.messages import Command
 
-HEADINGS: dict[Place, str] = {"replay": "The replay", "clips": "In the clips", "charts": "Charts"}
-HELD_BACK = ("pause", "save", "evaluate", "single", "knob")
+HEADINGS: dict[Place, str] = {
+    "replay": "The replay",
+    "session": "The run",
+    "clips": "In the clips",
+    "asking": "In the filter",
+    "charts": "Charts",
+    "choosing": "In the list of charts",
+}
+HELD_BACK = ("pause", "save", "name", "evaluate", "single", "knob", "undo")
 """Actions that would be commands."""
 
 
@@ -66,21 +74,36 @@ class ReplayScreen(RunScreen):
         self.head, self.status = ReplayHead(), ReplayStatus(replay)
 
     def ask_for(self, command: Command, sentence: str) -> bool:
-        self.knobs.refuse(REFUSED)
-        self.say(REFUSED)
+        self.refuse_command()
         return False
 
+    def on_knob_panel_turned(self, event: KnobPanel.Turned) -> None:
+        self.refuse_command()
+
+    def action_undo(self) -> None:
+        self.refuse_command()
+
+    def action_name(self) -> None:
+        self.refuse_command()
+
+    def refuse_command(self) -> None:
+        self.knobs.refuse(REFUSED)
+        self.say(REFUSED)
+
     def show_keys(self) -> None:
-        keys = hints("replay", "session")
-        keys = [key for key in keys if not key.action.startswith(HELD_BACK)]
-        self.bar.show(keys)
+        """The bar's keys, without those that are commands; where nothing sounds, the way round."""
+        if self.filter_line.input.has_focus:
+            self.bar.show(hints("asking"))
+            return
+        keys = [key for key in hints("replay", "session") if not key.action.startswith(HELD_BACK)]
+        self.bar.show([SERVE if self.deaf and key.action == "play" else key for key in keys])
 
     def action_step(self, by: int) -> None:
         self.replay.step(by)
         self._ticks = 10**6  # a step is shown at once, not at the next painting
 
     def action_help(self) -> None:
-        self.app.push_screen(KeyPage(HEADINGS))
+        self.app.push_screen(KeyPage(HEADINGS, HELD_BACK))
 
     def action_ask(self) -> None:
         self.app.exit()

@@ -98,7 +98,7 @@ async def test_a_failure_is_told(tmp_path: Path) -> None:
         assert "failed after 23 updates: the reward failed on 75%" in at.lines()[1]
 
 
-@pytest.mark.parametrize("key", ["space", "n", "s", "e"])
+@pytest.mark.parametrize("key", ["space", "n", "s", "S", "e", "u", "r"])
 async def test_a_command_is_refused_in_one_sentence(tmp_path: Path, key: str) -> None:
     async with seated(tmp_path, scenes.running()) as at:
         await at.press(key)
@@ -149,6 +149,8 @@ async def test_help_and_the_end(tmp_path: Path) -> None:
         await at.press("question_mark")
         assert isinstance(at.app.screen, KeyPage)
         assert "one update back, one on" in at.text()
+        assert "play the selected clip" in at.text()
+        assert "safe point" not in at.text()
         await at.press("escape", "q")
         assert at.app._exit
 
@@ -157,3 +159,13 @@ async def test_a_journal_that_cannot_be_read_ends_the_screen(tmp_path: Path) -> 
     async with seated(tmp_path, scenes.running(3), at=9) as at:
         assert at.app._exit
         assert "no update 9" in at.replay.error
+
+
+async def test_the_table_is_filtered_as_in_a_session(tmp_path: Path) -> None:
+    async with seated(tmp_path, scenes.finished()) as at:
+        await at.press("slash")
+        assert "enter take" in at.lines()[-1]
+        await at.press(*"Stop", "enter")
+        assert at.app.run_screen.clips.has_focus
+        await at.press("p")
+        assert len(at.sound.played) == 1
