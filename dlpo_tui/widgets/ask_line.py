@@ -39,6 +39,7 @@ class AskLine(Vertical):
         super().__init__(id=id)
         self.label = label
         self.input = Input(placeholder=example, compact=True, select_on_focus=False)
+        self.input.cursor_blink = False
         self.side, self.told = Static(classes="side"), Static(classes="told")
 
     def compose(self) -> ComposeResult:

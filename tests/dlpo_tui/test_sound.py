@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -246,3 +247,62 @@ def test_steps_of_volume_stay_within_its_ends() -> None:
     assert [sound.louder(v, by) for v, by in ((100, 1), (145, 1), (5, -1), (150, 1))] == [
         110, 150, 0, 150,
     ]  # fmt: skip
+
+
+class Paced:
+    """A device that holds a tenth of a second, and a clock that only its blocks move."""
+
+    latency = 0.1
+    now = 0.0
+
+    def __init__(self, rate: int, **settings: object) -> None:
+        self.rate = rate
+
+    def __enter__(self) -> Paced:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def write(self, frames: np.ndarray) -> None:
+        Paced.now += len(frames) / self.rate
+
+    def abort(self) -> None:
+        pass
+
+
+@pytest.fixture
+def paced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(OutputStream=Paced))
+    monkeypatch.setattr(Paced, "now", 0.0)
+
+
+def test_what_the_device_still_holds_is_not_heard(paced: None) -> None:
+    told: list[float] = []
+    sound.sound(np.zeros(RATE // 2), RATE, lambda: True, heard=told.append)
+    assert told[0] == pytest.approx(sound.BLOCK_SECONDS - 0.1, abs=1e-3)
+    assert np.diff(told) == pytest.approx(sound.BLOCK_SECONDS, abs=1e-3)
+    assert told[-1] == pytest.approx(0.5 + sound.TAIL_SECONDS - 0.1, abs=sound.BLOCK_SECONDS)
+
+
+def test_the_position_counts_from_the_files_beginning(
+    paced: None, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speaker = Speaker({})
+    seen: list[float | None] = []
+    write = Paced.write
+
+    def noted(self: Paced, frames: np.ndarray) -> None:
+        seen.append(speaker.position())
+        write(self, frames)
+
+    monkeypatch.setattr(Paced, "write", noted)
+    monkeypatch.setattr(sound.time, "monotonic", lambda: Paced.now)
+    speaker.play(clip, 0.25)
+    assert speaker.wait(30)
+    assert seen[0] is None, "nothing is heard before the first block"
+    assert seen[1] == pytest.approx(0.25)
+    assert seen[4] == pytest.approx(0.25 + 4 * sound.BLOCK_SECONDS - 0.1, abs=2e-3)
+    assert speaker.position() is None
+    assert Silent().position() is None
+    speaker.close()

@@ -552,7 +552,7 @@ def test_an_evaluation_can_be_asked_for(run: Run) -> None:
 
 
 def test_a_checkpoint_can_be_asked_for_and_named(run: Run) -> None:
-    labels = ("by hand", "", "../../../so long/é*", "x" * 500)
+    labels = ("by hand", "", "../../../so long/é*", "x" * 500, "warm_2-b")
     ran = run(
         "train.save_every=9", "evaluation.every=0",
         react=once(under_way("rollout"), *map(SaveCheckpoint, labels)),
@@ -561,6 +561,7 @@ def test_a_checkpoint_can_be_asked_for_and_named(run: Run) -> None:
     assert [event.label for event in saved] == ["by hand", "snapshot", *labels[2:], ""]
     assert saved[0].path == "checkpoints/update-000001-by-hand.safetensors"
     assert saved[1].path == "checkpoints/update-000001-snapshot.safetensors"
+    assert saved[4].path == "checkpoints/update-000001-warm_2-b.safetensors"
     for event in saved:
         assert re.fullmatch(r"checkpoints/[\w.-]+\.safetensors", event.path)
         assert checkpoint.load(ran.folder / event.path).card.about["update"] == event.update

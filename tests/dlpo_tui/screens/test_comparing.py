@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import scenes
-from conftest import Stage, Stager
+from conftest import Noted, Stage, Stager
+from textual.pilot import Pilot
 
+from dlpo_tui.app import DlpoApp
 from dlpo_tui.widgets.clips import ClipTable
 from dlpo_tui.widgets.sound_view import SoundView
 from engine.messages import (
@@ -23,6 +25,7 @@ from engine.messages import (
     RenderStart,
     SaveCheckpoint,
     SessionEnded,
+    Stop,
 )
 
 SIZES = [(60, 20), (80, 24), (120, 40), (200, 60)]
@@ -433,3 +436,54 @@ async def test_a_click_opens_the_filter_again(stage: Stager) -> None:
         await at.pilot.click("#filter")
         assert at.app.run_screen.filter_line.input.has_focus
         assert isinstance(at.app.run_screen.query_one("#clips"), ClipTable)
+
+
+# --- Pictures ---
+
+PICTURES = {
+    "detail": ("v", "3", "enter"),
+    "start": ("v", "3", "r"),
+    "filter": (
+        "i",
+        "i",
+        "i",
+        "i",
+        "slash",
+        *"eval",
+        "space",
+        *"wre",
+        "greater_than_sign",
+        "1",
+        "enter",
+    ),
+}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("state", PICTURES)
+def test_picture(
+    state: str, size: tuple[int, int], snap_compare: Callable[..., bool], tmp_path: Path
+) -> None:
+    bridge, _ = scenes.scripted(evaluated())
+    sound = Noted()
+    sound.at = 0.8
+    app = DlpoApp(bridge, sound, tmp_path, clock=lambda: 0.0)
+    for update in (0, 40):
+        for clip in scenes.evaluation_clips(update):
+            scenes.write_babble(tmp_path / clip.path, clip.seconds, clip.index, update)
+
+    async def shown(pilot: Pilot[None]) -> None:
+        for _ in range(6):
+            app.tick()
+        await pilot.pause()
+        await pilot.press(*PICTURES[state])
+        for _ in range(3):
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+        app.tick()
+        await pilot.pause()
+
+    same = snap_compare(app, terminal_size=size, run_before=shown)
+    bridge.send(Stop())
+    assert bridge.join(10)
+    assert same
