@@ -16,11 +16,11 @@ from textual.strip import Strip
 
 from dlpo_tui import formats
 from dlpo_tui.widgets.canvas import Canvas
-from dlpo_tui.widgets.drawing import MARKS, ROLES, Drawing, Strength, role
+from dlpo_tui.widgets.drawing import ROLES, Drawing, Strength, role
 from dlpo_tui.widgets.lines import Inked
 from dlpo_tui.widgets.plot import EIGHTHS
 from dlpo_tui.widgets.series import Series
-from dlpo_tui.widgets.view import Figure
+from dlpo_tui.widgets.view import MARKS, Figure
 
 STRENGTHS: dict[Strength, float] = {"faint": 0.45, "tint": 0.27}
 """How much of an ink is left in a curve beneath its trend, and in a band."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from pathlib import PurePath
 
 from textual.app import ComposeResult
 from textual.containers import Grid
 from textual.content import Content
 
-from dlpo_tui import formats
 from dlpo_tui.widgets.chart import Chart
 from dlpo_tui.widgets.curves import Builder, builders
-from dlpo_tui.widgets.drawing import MARKS
 from dlpo_tui.widgets.shapes import MOST, choices, fitting, wished
-from dlpo_tui.widgets.view import newest, view
+from dlpo_tui.widgets.view import happened, newest, view
 from dlpo_tui.widgets.window import Window
-from engine.messages import Mark, Snapshot
+from engine.messages import Snapshot
 
 WINDOWS = (0, 200, 50)
 WEIGHTS = (0.0, 0.6, 0.9)
@@ -32,6 +29,7 @@ class ChartGrid(Grid):
         super().__init__(id=id)
         self.charts = [Chart() for _ in range(MOST)]
         self.now = Snapshot()
+        self.known: list[Builder] = []
         self.first = 0
         self.alone = False
         self.hidden: set[str] = set()
@@ -49,7 +47,7 @@ class ChartGrid(Grid):
         yield from self.charts
 
     def show(self, now: Snapshot) -> None:
-        self.now = now
+        self.now, self.known = now, builders(now)
         self.lay_out()
 
     def on_resize(self) -> None:
@@ -58,12 +56,12 @@ class ChartGrid(Grid):
     # --- Which charts ---
 
     def every(self) -> list[Builder]:
-        """The charts that were not hidden."""
-        return [b for b in builders(self.now) if b.title not in self.hidden]
+        """The charts that were not hidden; all, where no other is left."""
+        return [b for b in self.known if b.title not in self.hidden] or self.known
 
     def titles(self) -> list[str]:
         """All the charts there are."""
-        return [builder.title for builder in builders(self.now)]
+        return [builder.title for builder in self.known]
 
     def place(self) -> int:
         """Where the first visible chart stands among all."""
@@ -214,7 +212,7 @@ class ChartGrid(Grid):
     def head(self) -> None:
         """The title: which charts, where the cursor is, and how the curves are drawn."""
         pointed = [] if self.cursor is None else [f"update {self.cursor}"]
-        parts = [self.paging(), *pointed, *self.drawn(), *self.happened()]
+        parts = [self.paging(), *pointed, *self.drawn(), *happened(self.now, self.cursor)]
         # Never markup: a mark's text may be a user's.
         self.border_title = Content(f" {' · '.join(parts)} ")
 
@@ -222,7 +220,7 @@ class ChartGrid(Grid):
         """What the first chart says where the terminal is too low for the panel's title."""
         if self.styles.border_top[0]:
             return ""
-        return " · ".join([*self.drawn(), *self.happened()])
+        return " · ".join([*self.drawn(), *happened(self.now, self.cursor)])
 
     def drawn(self) -> list[str]:
         """Window, scale, trend, where they are not the usual ones."""
@@ -240,14 +238,3 @@ class ChartGrid(Grid):
             if shown > 1
             else f"chart {last} of {count}"
         )
-
-    def happened(self) -> list[str]:
-        """What is marked at the update under the cursor, the most important first."""
-        marks = [mark for mark in self.now.marks if mark.update == self.cursor]
-        marks.sort(key=lambda mark: -list(MARKS).index(mark.kind))
-        return [told(mark) for mark in marks]
-
-
-def told(mark: Mark) -> str:
-    text = formats.plain(mark.text)
-    return f"saved {PurePath(text).stem}" if mark.kind == "checkpoint" else text

@@ -14,14 +14,12 @@ from dlpo_tui.widgets.plot import Numbers, Span
 from dlpo_tui.widgets.scaled import Curve, ready, value_span
 from dlpo_tui.widgets.series import Series
 from dlpo_tui.widgets.ticks import axis_ticks
-from dlpo_tui.widgets.view import Figure
+from dlpo_tui.widgets.view import MARKS, Figure
 
 CROWD = 3
 """Cells that a point on a line needs for itself."""
 LEAST_MARGIN = 6
 """Cells left of the plots at least: those of charts below one another stand in line."""
-MARKS = {"checkpoint": "┴", "knob": "▲", "alarm": "!"}
-"""On the horizontal axis, the most important last: it is drawn over the others."""
 Strength = Literal["full", "faint", "tint"]
 Colours = Callable[[str, Strength], Color | None]
 """From an ink's name and how strong it is to be."""

@@ -7,8 +7,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import PurePath
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from dlpo_tui import formats
 from dlpo_tui.widgets.plot import Span
 from dlpo_tui.widgets.scaled import Limits
 from dlpo_tui.widgets.series import Series, Shape, Wording
@@ -17,6 +19,8 @@ from engine.messages import Interval, Mark, Snapshot, UpdateStats
 Evaluations: TypeAlias = tuple[tuple[int, dict[str, Interval | None]], ...]
 Row = TypeVar("Row")
 
+MARKS = {"checkpoint": "┴", "knob": "▲", "alarm": "!"}
+"""On the horizontal axis, the most important last: it is drawn over the others."""
 LEAD = 100
 """Updates before the window that a moving average starts from: 0.9 ** 100 is nothing."""
 
@@ -114,3 +118,15 @@ def cut(rows: tuple[tuple[int, Row], ...], across: Span, lead: int) -> tuple[tup
     first = bisect_left(rows, across.low, key=lambda row: row[0])
     last = bisect_right(rows, across.high, key=lambda row: row[0])
     return rows[max(first - lead, 0) : last + 1]
+
+
+def happened(now: Snapshot, update: int | None) -> list[str]:
+    """What is marked at an update, the most important first."""
+    marks = [mark for mark in now.marks if mark.update == update]
+    marks.sort(key=lambda mark: -list(MARKS).index(mark.kind))
+    return [told(mark) for mark in marks]
+
+
+def told(mark: Mark) -> str:
+    text = formats.plain(mark.text)
+    return f"saved {PurePath(text).stem}" if mark.kind == "checkpoint" else text

@@ -12,7 +12,15 @@ from textual import events
 from dlpo_tui.screens.choosing import Choosing
 from dlpo_tui.widgets.chart import Chart
 from dlpo_tui.widgets.plot import Span
-from engine.messages import CheckpointSaved, Column, Event, Knobs, KnobsChanged, UpdateFinished
+from engine.messages import (
+    CheckpointSaved,
+    Column,
+    Event,
+    Knobs,
+    KnobsChanged,
+    SessionResumed,
+    UpdateFinished,
+)
 
 
 def heading(at: Stage) -> str:
@@ -256,7 +264,7 @@ async def test_only_what_is_seen_is_computed(
             return curves.Builder(name, lambda view: (built.append(name), curves.reward(view))[1])
 
         monkeypatch.setattr(charts, "builders", lambda now: [noted(n) for n in "abcdefgh"])
-        at.app.run_screen.charts.lay_out()
+        at.app.run_screen.charts.show(at.bridge.now)
         assert built == ["a", "b"]
 
 
@@ -301,6 +309,23 @@ async def test_the_last_chart_cannot_be_hidden(stage: Stager) -> None:
     async with stage() as at:
         await at.press("f", *["space", "down"] * 8, "escape")
         assert [c.figure.title for c in shown(at) if c.figure] == ["phases"]
+
+
+async def test_where_only_hidden_charts_are_left_they_are_shown(stage: Stager) -> None:
+    async with stage() as at:
+        charts = at.app.run_screen.charts
+        charts.hidden = set(charts.titles())
+        await at.press("f", "escape")
+        assert [c.figure.title for c in shown(at) if c.figure] == ["reward", "wer"]
+
+
+async def test_a_session_that_was_resumed_holds_the_cursor(stage: Stager) -> None:
+    async with stage() as at:
+        await at.press("c", "plus")
+        await at.happen(SessionResumed(12, 100, Knobs()))
+        assert at.app.run_screen.charts.cursor == 12
+        assert seen(at) == Span(0, 12)
+        assert "update 12" in heading(at)
 
 
 async def test_a_long_list_of_charts_scrolls_in_a_small_terminal(stage: Stager) -> None:
