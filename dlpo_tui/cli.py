@@ -14,6 +14,7 @@ from dlpo_tui.commands import (
     pretrain,
     profiles,
     replay,
+    report,
     run,
 )
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 for command in (
     run.run,
     replay.replay,
+    report.report,
     listen.listen,
     compare.compare,
     convert.convert,
