@@ -18,6 +18,8 @@ TAIL_SECONDS = 0.2
 """Silence after a clip: closing a device throws away the last 50-60 ms that it was given."""
 BLOCK_SECONDS = 0.05
 """How soon a stop, or another volume, is heard."""
+LATENCY_SECONDS = 0.15
+"""What the device holds ahead: training keeps this thread waiting for longer than its default."""
 LOUDEST, STEP = 150, 10
 """Volume in per cent: past 100 the clip is amplified, and cut off at full scale."""
 
@@ -213,7 +215,11 @@ def sound(
     frames = numpy.concatenate([frames, tail])
     block = max(round(BLOCK_SECONDS * rate), 1)
     with sounddevice.OutputStream(
-        rate, channels=frames.shape[1], dtype="float32", device=named(device)
+        rate,
+        channels=frames.shape[1],
+        dtype="float32",
+        device=named(device),
+        latency=LATENCY_SECONDS,
     ) as stream:
         for at in range(0, len(frames), block):
             if not wanted():
