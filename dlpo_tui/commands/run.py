@@ -45,11 +45,11 @@ def run(
 ) -> None:
     """Fine-tune a voice: a session."""
     with one_sentence():
-        opening = open_run(profile, resume, branch, changes)
         plain = headless or as_json
         if not plain and not (sys.stdin.isatty() and sys.stderr.isatty()):
             tell("no terminal here: plain lines, as with --headless")
             plain = True
+        opening = open_run(profile, resume, branch, changes)
         code = headless_run(opening, as_json) if plain else screen_run(opening)
     raise typer.Exit(code)
 
@@ -94,10 +94,8 @@ def new_run(settings: Profile) -> Opening:
     """The new run's folder with its resolved profile."""
     import tomli_w
 
-    from engine import journal, preflight
+    from engine import journal
 
-    with err.status("looking for what the profile names"):  # on a terminal only
-        preflight.check(settings)
     folder = journal.create(settings, tomli_w.dumps(journal.plain(settings)), datetime.now())
     return Opening(settings, folder, None)
 
@@ -129,8 +127,12 @@ def screen_run(opening: Opening) -> int:
     from dlpo_tui.bridge import Bridge, SessionLike
 
     def open_session(emit: m.Emit) -> SessionLike:
+        # Here, behind the first paint: both load torch.
+        from engine import preflight
         from engine.session import Session
 
+        if opening.before is None:
+            preflight.check(opening.settings)
         return Session(opening.settings, folder, emit, opening.before)
 
     folder = opening.folder
@@ -145,8 +147,19 @@ def screen_run(opening: Opening) -> int:
 def headless_run(opening: Opening, as_json: bool) -> int:
     """The session in this thread, its events as lines; an interrupt stops it in good order."""
     from dlpo_tui.lines import Lines
-    from engine.session import Session
 
+    with err.status("looking for what the profile names"):  # on a terminal only
+        from engine import preflight
+        from engine.session import Session
+
+        try:
+            if opening.before is None:
+                preflight.check(opening.settings)
+        except ValueError:
+            from engine.journal import discard
+
+            discard(opening.folder)
+            raise
     console = err if as_json else Console(highlight=False, soft_wrap=True)
     lines = Lines(console, quiet=as_json, before=opening.before)
     ended: list[m.SessionEnded] = []
