@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual.app import App
-
-from dlpo_tui.app import TICK_SECONDS, errors_into
+from dlpo_tui.app import TICK_SECONDS
 from dlpo_tui.rendering import Rendering
 from dlpo_tui.screens.blind import BlindScreen
 from dlpo_tui.sound import Sound, Speaker
-from dlpo_tui.theme import CALM, EXTRA, PAPER
+from dlpo_tui.themed import Themed, run_quietly
 
 if TYPE_CHECKING:
     from engine.preference import Choice
 
 
-class BlindApp(App[None]):
+class BlindApp(Themed):
     """Looks at the rendering ten times a second."""
-
-    TITLE = "dlpo-tui"
 
     def __init__(self, rendering: Rendering, sound: Sound, sources: tuple[str, str]) -> None:
         super().__init__()
         self.rendering = rendering
         self.blind_screen = BlindScreen(rendering, sound, sources)
-        self.register_theme(CALM)
-        self.register_theme(PAPER)
-        self.theme = CALM.name
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Colours of ours for the themes that do not name them."""
-        return EXTRA
 
     def on_mount(self) -> None:
         self.push_screen(self.blind_screen)
@@ -59,11 +46,10 @@ class BlindApp(App[None]):
 
 def run_blind(
     rendering: Rendering, sources: tuple[str, str], sound: Sound | None = None
-) -> tuple[int, tuple[Choice, ...]]:
-    """Shows the test until it is over or left; the app's return code and the answers."""
+) -> tuple[str, tuple[Choice, ...]]:
+    """Shows the test until it is over or left; where its log lies if it failed, the answers."""
     sound = sound or Speaker()
-    with errors_into(Path(os.devnull)):
-        app = BlindApp(rendering, sound, sources)
-        app.run()
+    app = BlindApp(rendering, sound, sources)
+    why = run_quietly(app, "blind")
     sound.close()
-    return app.return_code or 0, tuple(app.blind_screen.answers)
+    return why, tuple(app.blind_screen.answers)

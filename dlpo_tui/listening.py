@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from textual.app import App
-
-from dlpo_tui.app import TICK_SECONDS, errors_into
+from dlpo_tui.app import TICK_SECONDS
 from dlpo_tui.screens.listen import ListenScreen
 from dlpo_tui.sound import Sound, Speaker
 from dlpo_tui.speaking import Speaking
 from dlpo_tui.speech_settings import Settings
-from dlpo_tui.theme import CALM, EXTRA, PAPER
+from dlpo_tui.themed import Themed, run_quietly
 
 PATIENCE_SECONDS = 10.0
 """How long the worker may still hold the process: a model that loads cannot be interrupted."""
 
 
-class ListenApp(App[None]):
+class ListenApp(Themed):
     """Loads the voices behind the first paint; leaves where they cannot be loaded."""
-
-    TITLE = "dlpo-tui"
 
     def __init__(
         self,
@@ -37,13 +31,6 @@ class ListenApp(App[None]):
         self.speaking, self.clock = speaking, clock
         self.listen_screen = ListenScreen(speaking, sound, sources, settings)
         self._began = clock()
-        self.register_theme(CALM)
-        self.register_theme(PAPER)
-        self.theme = CALM.name
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Colours of ours for the themes that do not name them."""
-        return EXTRA
 
     def on_mount(self) -> None:
         self.push_screen(self.listen_screen)
@@ -70,15 +57,20 @@ def run_listen(
     sources: tuple[str, ...],
     settings: Settings,
     sound: Sound | None = None,
-) -> int:
-    """Shows the screen until its user leaves; 0, or 1 where the worker or the app failed.
+) -> str:
+    """Shows the screen until its user leaves; where the worker or the app failed, a sentence.
 
-    `speaking.now.ended` says why, and whether the input was at fault.
+    `speaking.now.ended` says whether it was the worker, and whether its input was at fault.
     """
     sound = sound or Speaker()
-    with errors_into(Path(os.devnull)):
-        app = ListenApp(speaking, sound, sources, settings)
-        app.run()
+
+    def failed() -> bool:
+        ended = speaking.now.ended
+        return ended is not None and not ended.refused
+
+    why = run_quietly(ListenApp(speaking, sound, sources, settings), "listen", failed)
     sound.close()
     speaking.close(PATIENCE_SECONDS)
-    return 1 if app.return_code or speaking.now.ended else 0
+    if (ended := speaking.now.ended) is not None:
+        return f"{ended.sentence}; {why}" if why else ended.sentence
+    return f"the screen failed; {why}" if why else ""

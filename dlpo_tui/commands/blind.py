@@ -22,8 +22,10 @@ PATIENCE_SECONDS = 10.0
 """How long a test that was left may still hold the process."""
 
 
-def listen_blind(asked: Asked, order: int | None) -> tuple[Comparison, Preference]:
-    """Has a person listen; the comparison and the answers, also of a test that was ended early.
+def listen_blind(asked: Asked, order: int | None) -> tuple[Comparison, Preference, str]:
+    """Has a person listen; the comparison, the answers, and why the screen failed, if it did.
+
+    The answers are kept where the test was ended early, or by a failure.
 
     Errors: ValueError, one sentence, for voices that cannot be compared; typer.Exit where the
     listener left without an answer, or the screen failed.
@@ -40,16 +42,14 @@ def listen_blind(asked: Asked, order: int | None) -> tuple[Comparison, Preferenc
             lambda prompts: trials(prompts, seed),
             Path(folder),
         )
-        code, answers = run_blind(rendering, (asked.a, asked.b))
+        why, answers = run_blind(rendering, (asked.a, asked.b))
         if not answers or rendering.spoken is None:
-            leave(rendering, code)
-        if code:
-            tell("dlpo-tui: the screen failed; the answers so far are kept")
+            leave(rendering, why)
         done = scores_of(rendering)
-    return done, Preference(rendering.trials, answers, seed)
+    return done, Preference(rendering.trials, answers, seed), why
 
 
-def leave(rendering: Rendering, code: int) -> None:
+def leave(rendering: Rendering, why: str) -> None:
     """Ends a test in which nothing was answered."""
     rendering.close()
     rendering.join(PATIENCE_SECONDS)
@@ -58,8 +58,8 @@ def leave(rendering: Rendering, code: int) -> None:
             raise ValueError(rendering.error)
         tell(f"dlpo-tui: {rendering.error}")
         raise typer.Exit(Exit.FAILED)
-    if code:
-        tell("dlpo-tui: the screen failed")
+    if why:
+        tell(f"dlpo-tui: the screen failed; {why}")
         raise typer.Exit(Exit.FAILED)
     tell("left without an answer: nothing is reported")
     raise typer.Exit(Exit.INTERRUPTED)

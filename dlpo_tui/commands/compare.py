@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dlpo_tui.console import one_sentence, progress_bar, tell
+from dlpo_tui.console import Exit, one_sentence, progress_bar, tell
 from dlpo_tui.formats import MISSING, column_decimals, score, squeezed
 from dlpo_tui.voice_files import require_file
 
@@ -67,7 +67,7 @@ def compare(
         if blind and not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise ValueError("--blind needs a terminal: there is nobody here to listen")
         asked = Asked(a, b, prompts, most, speaker, steps, pace, seed, tuple(models))
-        heard = None
+        heard, why = None, ""
         if blind:
             from dlpo_tui.commands.blind import listen_blind
 
@@ -77,7 +77,7 @@ def compare(
                 tell(f"left out: {why}")
         with place(report) as folder:
             if blind:
-                done, heard = listen_blind(asked, order)
+                done, heard, why = listen_blind(asked, order)
             else:
                 with progress_bar("comparing") as advance:
                     done = asked.compare(advance)
@@ -88,6 +88,9 @@ def compare(
         show(done, heard, as_json)
         if report is not None:
             tell(f"report {report / 'index.md'}")
+    if why:
+        tell(f"dlpo-tui: the screen failed, the answers before are kept; {why}")
+        raise typer.Exit(Exit.FAILED)
 
 
 def show(done: Comparison, heard: Preference | None, as_json: bool) -> None:

@@ -63,16 +63,14 @@ def screen(sources: tuple[str, ...], settings: Settings) -> int:
     folder = Path(tempfile.mkdtemp(prefix="dlpo-tui-listen-"))
     try:
         speaking = Speaking(lambda tell: VoiceStudio(sources, folder, tell, settings.speaker))
-        code = run_listen(speaking, sources, settings)
+        why = run_listen(speaking, sources, settings)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if not why:
+        return Exit.DONE
+    tell(f"dlpo-tui: {why}")
     ended = speaking.now.ended
-    if ended is not None:
-        tell(f"dlpo-tui: {ended.sentence}")
-        return Exit.USAGE if ended.refused else Exit.FAILED
-    if code:
-        tell("dlpo-tui: the screen failed")
-    return code
+    return Exit.USAGE if ended is not None and ended.refused else Exit.FAILED
 
 
 def say_one(checkpoint: str, text: str, out: Path | None, settings: Settings) -> None:

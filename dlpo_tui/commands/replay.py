@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -74,20 +73,18 @@ def lines(run: Path, as_json: bool) -> int:
 
 
 def screen(run: Path, at: int | None) -> int:
-    from dlpo_tui.app import errors_into
     from dlpo_tui.replay_app import ReplayApp
     from dlpo_tui.replaying import Replay
     from dlpo_tui.sound import Speaker
+    from dlpo_tui.themed import run_quietly
 
     sound, film = Speaker(), Replay(run, at)
-    with errors_into(Path(os.devnull)):
-        app = ReplayApp(film, sound, run)
-        app.run()
+    why = run_quietly(ReplayApp(film, sound, run), "replay")
     sound.close()
     if film.error:
         raise ValueError(film.error)
-    if app.return_code:
-        tell("dlpo-tui: the screen failed")
+    if why:
+        tell(f"dlpo-tui: the screen failed; {why}")
         return Exit.FAILED
     tell(f"replay {film.verdict}")
     return Exit.DONE

@@ -91,8 +91,14 @@ class ListenScreen(Hearing):
 
     def show(self, now: Listening, seconds: float = 0.0) -> None:
         """Called ten times a second; what has not changed costs nothing."""
-        changed, self.now = now is not self.now, now
+        changed, opened, self.now = now is not self.now, not self.now.voices, now
         self.status.show(now, seconds)
+        if opened and len({facts.timesteps for facts in now.voices}) > 1:
+            a, b = now.voices
+            self.say(
+                f"A takes {a.timesteps} timesteps and B {b.timesteps}, so the noise of each is not "
+                "the same; set timesteps to give both one number"
+            )
         if changed:
             self.head.show(now, self.side)
             self.panel.show(self.settings, self.facts)

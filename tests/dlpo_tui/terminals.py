@@ -16,10 +16,11 @@ from pathlib import Path
 class Terminal:
     """A command line in a pseudo-terminal of 100 x 24."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, before: str = "") -> None:
+        """`before`: Python to run first, such as what breaks something."""
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-        code = "from dlpo_tui.cli import main; main()"
+        code = f"{before}\nfrom dlpo_tui.cli import main; main()"
         where = str(Path(__file__).parents[2])
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
@@ -60,3 +61,16 @@ class Terminal:
             pass  # Linux ends a pseudo-terminal with an error
         os.close(self.master)
         return self.process.wait(60)
+
+
+def breaking(told: str) -> str:
+    """Python after which the screens' answer line fails at a sentence."""
+    return f"""
+from dlpo_tui.widgets.answer import Answer
+say = Answer.say
+def fail(self, told):
+    if {told!r} in told:
+        raise RuntimeError("a widget is broken")
+    say(self, told)
+Answer.say = fail
+"""

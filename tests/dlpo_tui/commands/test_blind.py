@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from terminals import Terminal
+from terminals import Terminal, breaking
 from typer.testing import CliRunner
 
 from dlpo_tui import cli
@@ -26,8 +26,9 @@ def voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("texts.txt").write_text("No.\nWait.\nGo on.\n")
 
 
-def blind(*arguments: str) -> Terminal:
-    return Terminal("compare", "a.safetensors", "b.safetensors", "--blind", *QUICK, *arguments)
+def blind(*arguments: str, before: str = "") -> Terminal:
+    ask = ("compare", "a.safetensors", "b.safetensors", "--blind", *QUICK, *arguments)
+    return Terminal(*ask, before=before)
 
 
 def test_a_whole_test_ends_in_the_preference_and_the_table(tmp_path: Path) -> None:
@@ -77,6 +78,18 @@ def test_leaving_without_an_answer_reports_nothing() -> None:
     assert at.end() == 130
     assert "left without an answer: nothing is reported" in at.plain()
     assert not list(Path().glob("*rep*"))
+
+
+def test_a_widget_that_breaks_loses_no_answer(tmp_path: Path) -> None:
+    at = blind("--report", "rep", before=breaking("pair 1: "))
+    at.until("0/3")
+    at.press("12x")
+    assert at.end() == 1
+    told = at.plain().replace("\r\n", "")
+    (log,) = re.findall(r"the answers before are kept; why is in (\S+\.log)", told)
+    assert "a widget is broken" in Path(log).read_text()
+    Path(log).unlink()
+    assert json.loads(Path("rep/scores.json").read_text())["listening"]["answered"] == 1
 
 
 @pytest.mark.parametrize(

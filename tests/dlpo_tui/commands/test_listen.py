@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import Result
-from terminals import Terminal
+from terminals import Terminal, breaking
 from typer.testing import CliRunner
 
 from dlpo_tui import cli
@@ -50,6 +51,17 @@ def test_two_voices_that_cannot_go_together_are_refused_after_it(voice: str) -> 
     assert at.end() == 2
     assert "have no speaker in common" in at.plain().replace("\r\n", "")
     assert "Traceback" not in at.plain()
+
+
+def test_a_widget_that_breaks_is_one_sentence_and_a_log(voice: str) -> None:
+    at = Terminal("listen", voice, before=breaking("type a sentence first"))
+    at.until("a sentence; enter says it")
+    at.press("\r")
+    assert at.end() == 1
+    told = at.plain().replace("\r\n", "")
+    (log,) = re.findall(r"dlpo-tui: the screen failed; why is in (\S+\.log)", told)
+    assert "a widget is broken" in Path(log).read_text()
+    assert "Traceback" not in told
 
 
 def test_without_a_terminal_it_needs_a_text(voice: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -454,6 +455,34 @@ async def test_a_worker_that_dies_later_is_told(tmp_path: Path) -> None:
         assert not at.app._exit
         await at.type("More.")
         assert "› SystemExit: 3" in at.text()
+
+
+async def test_voices_of_unlike_chains_are_told(tmp_path: Path) -> None:
+    seat = Seat(tmp_path, voices=2)
+    a, b = seat.desk.voices
+    seat.desk.voices = (a, replace(b, timesteps=8))
+    async with seat.app.run_test(size=(160, 24)) as seat.pilot:
+        await seat.until(lambda now: bool(now.voices))
+        assert "A takes 3 timesteps and B 8" in seat.text()
+    assert seat.speaking.close(30)
+
+
+async def test_every_size_is_filled(tmp_path: Path) -> None:
+    async with seated(tmp_path, (120, 40), voices=2) as at:
+        await at.say("Go on.")
+        for size in (*SIZES, (20, 6), (40, 12), (300, 100)):
+            await at.pilot.resize_terminal(*size)
+            await at.until(lambda now, size=size: len(at.lines()) == size[1])
+            assert {len(line) for line in at.lines()} <= {size[0]}
+            if size[0] >= 60:
+                assert "^q quit" in at.lines()[-1]
+                assert any("Go on." in line for line in at.lines()[5:])
+
+
+def test_no_key_stands_twice_in_a_place() -> None:
+    for place in ("listen", "sentence", "settings", "said", "replay", "blind"):
+        names = [n for key in KEYS if key.where == place for n in key.keys.split(",")]
+        assert len(names) == len(set(names)), place
 
 
 def test_every_key_of_the_table_has_its_action() -> None:

@@ -1,0 +1,43 @@
+"""What every app of ours has: its colours, and a quiet way to run it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from textual.app import App
+
+from dlpo_tui.app import errors_into
+from dlpo_tui.theme import CALM, EXTRA, PAPER
+
+
+class Themed(App[None]):
+    """An app in our colours."""
+
+    TITLE = "dlpo-tui"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_theme(CALM)
+        self.register_theme(PAPER)
+        self.theme = CALM.name
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Colours of ours for the themes that do not name them."""
+        return EXTRA
+
+
+def run_quietly(app: App[None], name: str, keep: Callable[[], bool] = lambda: False) -> str:
+    """Runs an app that has no folder for a log; what is printed meanwhile goes to a file.
+
+    Returns "why is in FILE" where the app failed or `keep()` says so; else the file goes.
+    """
+    path = Path(tempfile.gettempdir()) / f"dlpo-tui-{name}-{os.getpid()}.log"
+    with errors_into(path):
+        app.run()
+    if app.return_code or keep():
+        return f"why is in {path}"
+    path.unlink(missing_ok=True)
+    return ""
