@@ -30,10 +30,12 @@ class BlindHead(Lines):
 
     def line(self, y: int, width: int) -> Text:
         if y == 0:
-            left = Text("blind test  ", self.ink("name"))
-            room = max((width - left.cell_len - 4) // 2, 6)
+            room = max((width - 16) // 2, 6)
             names = [formats.squeezed(formats.plain(name), room) for name in self.sources]
-            return formats.cut(left.append(" or ".join(names), self.ink("label")), width)
+            line = Text.assemble(
+                ("blind test  ", self.ink("name")), (" or ".join(names), self.ink("label"))
+            )
+            return formats.cut(line, width)
         what, done, total = self.told
         count = f" {done}/{total}" if total else ""
         cells = min(width // 3, 40)

@@ -10,13 +10,16 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Mapping
 from pathlib import Path
 
 
 class Terminal:
     """A command line in a pseudo-terminal of 100 x 24."""
 
-    def __init__(self, *arguments: str, before: str = "") -> None:
+    def __init__(
+        self, *arguments: str, before: str = "", environment: Mapping[str, str] | None = None
+    ) -> None:
         """`before`: Python to run first, such as what breaks something."""
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
@@ -32,6 +35,7 @@ class Terminal:
                 "PYTHONPATH": where,
                 "TERM": "xterm-256color",
                 "OMP_NUM_THREADS": "1",
+                **(environment or {}),
             },
         )
         os.close(slave)

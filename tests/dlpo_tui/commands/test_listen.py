@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from click.testing import Result
 from terminals import Terminal, breaking
 from typer.testing import CliRunner
@@ -51,6 +54,36 @@ def test_two_voices_that_cannot_go_together_are_refused_after_it(voice: str) -> 
     assert at.end() == 2
     assert "have no speaker in common" in at.plain().replace("\r\n", "")
     assert "Traceback" not in at.plain()
+
+
+ALSA = Path("/usr/share/alsa/alsa.conf")
+
+
+@pytest.mark.skipif(
+    not (ctypes.util.find_library("portaudio") and ALSA.exists()),
+    reason="needs libportaudio2 and ALSA's configuration",
+)
+def test_what_is_heard_is_what_is_saved_sample_by_sample(voice: str, tmp_path: Path) -> None:
+    raw, config = tmp_path / "played.raw", tmp_path / "asound.conf"
+    config.write_text(
+        ALSA.read_text()
+        + '\npcm.!default { type plug slave.pcm "f" }\n'
+        + f'pcm.f {{ type file slave.pcm "null" file "{raw}" format "raw" }}\n'
+        + "ctl.!default { type null }\n"
+    )
+    at = Terminal("listen", voice, "--steps", "2", environment={"ALSA_CONFIG_PATH": str(config)})
+    at.until("ready")
+    at.press("Go on.\r")
+    at.until("0.14 s")
+    at.press("\x13")
+    at.until("Save the clip as")
+    at.press("\r")
+    at.until("0.14 s in go-on-seed0.wav")
+    at.press("\x11")
+    assert at.end() == 0
+    heard = np.trim_zeros(np.fromfile(raw, dtype=np.float32))
+    saved, _ = soundfile.read("go-on-seed0.wav", dtype="float32")
+    assert np.array_equal(heard, np.trim_zeros(saved))
 
 
 def test_a_widget_that_breaks_is_one_sentence_and_a_log(voice: str) -> None:
