@@ -94,6 +94,7 @@ class Comparing(Hearing):
         if clip is None:
             self.say("there is no clip yet")
             return
+        self.clips.pin()  # newer clips must not come between the two
         start = start_of(clip, self.now, self.awaited)
         if start.path:
             self.flip(clip, start.path)

@@ -74,6 +74,11 @@ class ClipTable(ScrollView, Inked, can_focus=True):
         self.now = now
         self.put_in_order()
 
+    def pin(self) -> None:
+        """The cursor stays with its clip from now on, in the first row, too."""
+        if self.selected is not None:
+            self.pinned = name_of(self.selected)
+
     def put_in_order(self) -> None:
         """Works out the rows anew, once a change of the clips, the order or the filter."""
         before, started = self.cursor, self.now.started
@@ -101,8 +106,7 @@ class ClipTable(ScrollView, Inked, can_focus=True):
 
     def arrange_by(self, order: Order) -> None:
         """Sorts by another column, or the other way; the cursor stays with its clip."""
-        if self.pinned is None and self.selected is not None:
-            self.pinned = name_of(self.selected)
+        self.pin()
         self.order = order
         self.put_in_order()
         self.select(self.cursor)

@@ -350,6 +350,17 @@ async def test_a_start_that_comes_too_late_is_not_played(seen: Seer) -> None:
         assert "the start's clip of update 41, clip 7, is there" in at.text()
 
 
+async def test_newer_clips_do_not_come_between(seen: Seer) -> None:
+    async with seen("v", "r") as at:
+        await at.happen(RENDERED, ClipsScored(42, scenes.clips_of(42, random.Random(2))))
+        clip = at.app.run_screen.clips.selected
+        assert clip is not None
+        assert (clip.update, clip.index) == (41, 7)
+        assert "START" in pane(at)
+        await at.press("home")
+        assert "update 42" in pane(at)
+
+
 async def test_while_paused_it_is_rendered_at_once(seen: Seer) -> None:
     async with seen() as at:
         await at.press("r")
