@@ -9,13 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from textual.app import App
-
+from dlpo_tui.base_app import BaseApp
 from dlpo_tui.bridge import Bridge
 from dlpo_tui.screens.question import Question
 from dlpo_tui.screens.run import RunScreen
-from dlpo_tui.sound import Sound, Speaker
-from dlpo_tui.theme import CALM, EXTRA, PAPER
+from dlpo_tui.sound import Sound, speaker
 from engine.messages import Stop
 
 TICK_SECONDS = 0.1
@@ -26,10 +24,8 @@ PATIENCE_SECONDS = 15.0
 """How long a stopping session may still hold the process: a Stop acts between timesteps."""
 
 
-class DlpoApp(App[None]):
+class DlpoApp(BaseApp):
     """Drains the bridge ten times a second; leaves when a stop that was asked for has come."""
-
-    TITLE = "dlpo-tui"
 
     def __init__(
         self,
@@ -46,13 +42,6 @@ class DlpoApp(App[None]):
         self._began = clock()
         self._refused = 0
         self._catching_up = False
-        self.register_theme(CALM)
-        self.register_theme(PAPER)
-        self.theme = CALM.name
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Colours of ours for the themes that do not name them."""
-        return EXTRA
 
     def on_mount(self) -> None:
         self.push_screen(self.run_screen)
@@ -113,7 +102,7 @@ def run_app(
     130: it had not stopped within `patience_seconds`. `bridge.now` holds the last snapshot.
     What C libraries print goes to the folder's session.log.
     """
-    sound = sound or Speaker()
+    sound = sound or speaker()
     log_path = folder / "session.log"
     with errors_into(log_path):
         app = DlpoApp(bridge, sound, folder, log_path, outlives)

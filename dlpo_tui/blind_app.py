@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dlpo_tui.app import TICK_SECONDS
+from dlpo_tui.base_app import BaseApp
 from dlpo_tui.rendering import Rendering
 from dlpo_tui.screens.blind import BlindScreen
-from dlpo_tui.sound import Sound, Speaker
-from dlpo_tui.themed import Themed, run_quietly
+from dlpo_tui.sound import Sound, speaker
+from dlpo_tui.themed import run_quietly
 
 if TYPE_CHECKING:
     from engine.preference import Choice
 
 
-class BlindApp(Themed):
+class BlindApp(BaseApp):
     """Looks at the rendering ten times a second."""
 
     def __init__(self, rendering: Rendering, sound: Sound, sources: tuple[str, str]) -> None:
@@ -48,7 +49,7 @@ def run_blind(
     rendering: Rendering, sources: tuple[str, str], sound: Sound | None = None
 ) -> tuple[str, tuple[Choice, ...]]:
     """Shows the test until it is over or left; where its log lies if it failed, the answers."""
-    sound = sound or Speaker()
+    sound = sound or speaker()
     app = BlindApp(rendering, sound, sources)
     why = run_quietly(app, "blind")
     sound.close()

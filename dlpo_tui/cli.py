@@ -6,6 +6,7 @@ import typer
 
 from dlpo_tui.commands import (
     compare,
+    config,
     convert,
     doctor,
     fetch,
@@ -37,6 +38,8 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(profiles.app, name="profiles")
+app.add_typer(config.app, name="config")
+app.callback()(config.settle)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -39,6 +40,29 @@ class Key:
     help: str
     where: Place
 
+    @property
+    def name(self) -> str:
+        """In a user's settings: pause, alpha, charts.page-next."""
+        action, _, argument = self.action.removesuffix(")").partition("(")
+        action = action.removeprefix("screen.").removeprefix("app.").replace("_", "-")
+        told = argument.strip("'")
+        turned = {"1": "next", "-1": "previous", "0": "all"}.get(told, told)
+        words = action if not told else turned if action == "knob" else f"{action}-{turned}"
+        return words if self.where == "session" else f"{self.where}.{words}"
+
+    @property
+    def told(self) -> str:
+        """As a person reads it on this screen: the user's own key, where there is one."""
+        pair = [self, *(key for key in KEYS if self.shown and self.pairs_with(key))]
+        if not any(key.name in remapped for key in pair):
+            return self.shown
+        return " ".join(pretty(remapped.get(key.name, key.keys).split(",")[0]) for key in pair)
+
+    def pairs_with(self, other: Key) -> bool:
+        """Whether the other is the second half of this one, told of in one line with it."""
+        here, there = self.action.partition("(")[0], other.action.partition("(")[0]
+        return not other.shown and self.where == other.where and bool(here) and here == there
+
 
 # The order within a place is the key bar's order of importance: the last are the first to go.
 KEYS: tuple[Key, ...] = (
@@ -62,6 +86,8 @@ KEYS: tuple[Key, ...] = (
     Key("M", "M", "mute", "", "mute; again: as loud as before", "session"),
     Key("D", "D", "device", "", "choose the output device", "session"),
     Key("tab", "tab", "app.focus_next", "", "from the clips to the knobs and back", "session"),
+    Key("t", "t", "app.next_theme", "", "other colours: dark, light, clear, sixteen", "session"),
+    Key("ctrl+p", "^p", "app.command_palette", "", "find a command by its name", "session"),
     Key("l", "l", "log", "log", "the whole log, every line in full", "session"),
     Key("question_mark,f1", "?", "help", "help", "this page", "session"),
     Key("q", "q", "ask", "quit", "quit; a running session asks first", "session"),
@@ -173,10 +199,28 @@ KEYS: tuple[Key, ...] = (
 )
 
 
+remapped: dict[str, str] = {}
+"""Name of a key -> the user's keys for it."""
+
+
+def remap(keys: Mapping[str, str]) -> None:
+    """From here on these keys are the user's; what they were before does nothing."""
+    remapped.clear()
+    remapped.update(keys)
+
+
+def pretty(key: str) -> str:
+    """A key of Textual's as a person reads it."""
+    from textual.keys import format_key
+
+    *held, last = key.split("+")
+    return "+".join([*held, format_key(last)])
+
+
 def bindings(*places: Place) -> list[BindingType]:
     """Textual's bindings of some places; the key bar draws the labels, not Textual's footer."""
     return [
-        Binding(key.keys, key.action, key.label or key.help, show=False)
+        Binding(key.keys, key.action, key.label or key.help, show=False, id=key.name)
         for key in KEYS
         if key.where in places and key.action
     ]

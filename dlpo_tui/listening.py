@@ -6,17 +6,18 @@ import time
 from collections.abc import Callable
 
 from dlpo_tui.app import TICK_SECONDS
+from dlpo_tui.base_app import BaseApp
 from dlpo_tui.screens.listen import ListenScreen
-from dlpo_tui.sound import Sound, Speaker
+from dlpo_tui.sound import Sound, speaker
 from dlpo_tui.speaking import Speaking
 from dlpo_tui.speech_settings import Settings
-from dlpo_tui.themed import Themed, run_quietly
+from dlpo_tui.themed import run_quietly
 
 PATIENCE_SECONDS = 10.0
 """How long the worker may still hold the process: a model that loads cannot be interrupted."""
 
 
-class ListenApp(Themed):
+class ListenApp(BaseApp):
     """Loads the voices behind the first paint; leaves where they cannot be loaded."""
 
     def __init__(
@@ -62,7 +63,7 @@ def run_listen(
 
     `speaking.now.ended` says whether it was the worker, and whether its input was at fault.
     """
-    sound = sound or Speaker()
+    sound = sound or speaker()
 
     def failed() -> bool:
         ended = speaking.now.ended

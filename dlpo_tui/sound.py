@@ -186,6 +186,13 @@ class Speaker:
         return f"{excuse(error)}{where}: the clip is at {path}"
 
 
+def speaker() -> Speaker:
+    """The speaker that the user's settings ask for."""
+    from dlpo_tui import config
+
+    return Speaker(device=config.in_use.device, volume=config.in_use.volume)
+
+
 def louder(volume: int, by: int) -> int:
     """A volume `by` steps up or down, within 0 and LOUDEST."""
     return min(max(volume + by * STEP, 0), LOUDEST)

@@ -1,4 +1,4 @@
-"""What every app of ours has: its colours, and a quiet way to run it."""
+"""A quiet way to run an app that has no folder for a log."""
 
 from __future__ import annotations
 
@@ -10,23 +10,6 @@ from pathlib import Path
 from textual.app import App
 
 from dlpo_tui.app import errors_into
-from dlpo_tui.theme import CALM, EXTRA, PAPER
-
-
-class Themed(App[None]):
-    """An app in our colours."""
-
-    TITLE = "dlpo-tui"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_theme(CALM)
-        self.register_theme(PAPER)
-        self.theme = CALM.name
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Colours of ours for the themes that do not name them."""
-        return EXTRA
 
 
 def run_quietly(app: App[None], name: str, keep: Callable[[], bool] = lambda: False) -> str:

@@ -75,10 +75,10 @@ def lines(run: Path, as_json: bool) -> int:
 def screen(run: Path, at: int | None) -> int:
     from dlpo_tui.replay_app import ReplayApp
     from dlpo_tui.replaying import Replay
-    from dlpo_tui.sound import Speaker
+    from dlpo_tui.sound import speaker
     from dlpo_tui.themed import run_quietly
 
-    sound, film = Speaker(), Replay(run, at)
+    sound, film = speaker(), Replay(run, at)
     why = run_quietly(ReplayApp(film, sound, run), "replay")
     sound.close()
     if film.error:

@@ -33,6 +33,6 @@ class KeyPage(Page):
             for key in KEYS:
                 held_back = bool(self.without) and key.action.startswith(self.without)
                 if key.where == place and key.help and key.shown and not held_back:
-                    table.add_row(Text(key.shown, "bold"), Text(key.help))
+                    table.add_row(Text(key.told, "bold"), Text(key.help))
             table.add_row("", "")
         return table

@@ -75,7 +75,7 @@ class Help(Page):
             table.add_row("", Text(heading, "bold"))
             for key in KEYS:
                 if key.where == place and key.help and key.shown:
-                    table.add_row(Text(key.shown, "bold"), Text(key.help))
+                    table.add_row(Text(key.told, "bold"), Text(key.help))
             table.add_row("", "")
         table.add_row("", Text("On the curves", "bold"))
         for sign, _, told in SIGNS:

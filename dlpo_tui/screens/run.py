@@ -39,6 +39,8 @@ from engine.messages import (
 TICKS_A_PAINT = 5
 """Charts and table are redrawn at every fifth snapshot at most: at 2 Hz."""
 AFTER_THE_END = ("p", "v", "r", "x", "o", "l", "?", "q")
+OBEYED = ("pause", "save", "name", "single", "evaluate", "undo", "knob", "type")
+"""What only a running session does."""
 SERVE = next(replace(key, label="serve clip") for key in KEYS if key.action == "serve")
 BEFORE_THE_START = ("l", "?", "q")
 
@@ -177,6 +179,12 @@ class RunScreen(Comparing):
         if self.deaf:
             keys = [SERVE if key.action == "play" else key for key in keys]
         self.bar.show(keys, {"space": "resume"} if self.now.paused else {})
+
+    def possible(self, key: Key) -> bool:
+        """Whether the command palette should offer a key."""
+        if self.now.started is None:
+            return key.shown in BEFORE_THE_START or key.action.startswith("app.")
+        return self.now.ended is None or key.action.partition("(")[0] not in OBEYED
 
     def say(self, sentence: str) -> None:
         self.tail.say(sentence)

@@ -37,4 +37,4 @@ class KeyBar(Lines):
 
     def hint(self, key: Key) -> Text:
         label = self.relabelled.get(key.shown, key.label)
-        return Text.assemble((key.shown, self.ink("key")), (f" {label}", self.ink("label")))
+        return Text.assemble((key.told, self.ink("key")), (f" {label}", self.ink("label")))

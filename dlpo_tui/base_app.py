@@ -1,0 +1,43 @@
+"""What every app of ours has: the user's theme and keys, ASCII, the command palette."""
+
+from __future__ import annotations
+
+from textual.app import App
+
+from dlpo_tui import config, glyphs
+from dlpo_tui.keys import remapped
+from dlpo_tui.palette import Commands
+from dlpo_tui.theme import CALM, EXTRA, SIXTEEN, THEMES, after
+
+
+class BaseApp(App[None]):
+    """Goes by the settings in use when it is made; draws nothing itself."""
+
+    TITLE = "dlpo-tui"
+    COMMANDS = {Commands}  # noqa: RUF012 (Textual's own way)
+
+    def __init__(self) -> None:
+        super().__init__()
+        settings = config.in_use
+        for theme in THEMES:
+            self.register_theme(theme)
+        few = self.console.color_system == "standard"
+        self.theme = settings.theme or (SIXTEEN if few else CALM).name
+        self.set_keymap(dict(remapped))
+        # Screens are plain text to a terminal: nothing is to move by itself.
+        self.animation_level = "none"
+        self.ascii = glyphs.Ascii(enabled=settings.ascii or glyphs.needed())
+        self._filters.append(self.ascii)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Colours of ours for the themes that do not name them."""
+        return EXTRA
+
+    def action_next_theme(self) -> None:
+        self.wear(after(self.theme))
+
+    def wear(self, theme: str) -> None:
+        """Other colours; kept only by the settings file, which is the user's."""
+        self.theme = theme
+        if say := getattr(self.screen, "say", None):
+            say(f'theme {theme}; to keep it: theme = "{theme}" in {config.path()}')
