@@ -29,20 +29,17 @@ class Choosing(ModalScreen[str | None]):
         super().__init__()
         self.titles, self.first, self.turn = titles, first, turn
         self.hidden: set[str] = turn("")
+        self.listed = OptionList(*(Option(self.line(title)) for title in titles), compact=True)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
             yield Label("Charts", id="title")
             yield Label("enter goes there, space shows or hides", id="told")
-            yield OptionList(*(Option(self.line(title)) for title in self.titles), compact=True)
+            yield self.listed
 
     def line(self, title: str) -> Text:
         sign = " " if title in self.hidden else "●"
         return Text(f" {sign} {formats.plain(title)}", "dim" if title in self.hidden else "")
-
-    @property
-    def listed(self) -> OptionList:
-        return self.query_one(OptionList)
 
     def on_mount(self) -> None:
         self.listed.highlighted = self.first
