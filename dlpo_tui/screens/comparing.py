@@ -128,7 +128,10 @@ class Comparing(Hearing):
         if self.now.ended is not None and self.awaited:
             self.awaited = None
             self.show_detail()
-        if before.rendered is self.now.rendered or self.awaited is None:
+        if before.rendered is self.now.rendered:
+            return
+        if self.awaited is None:  # asked for by another terminal
+            self.show_detail()
             return
         update, index = self.awaited
         if any((r.update, r.index) == self.awaited for r in self.now.rendered):

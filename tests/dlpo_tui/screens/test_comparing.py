@@ -350,6 +350,13 @@ async def test_a_start_that_comes_too_late_is_not_played(seen: Seer) -> None:
         assert "the start's clip of update 41, clip 7, is there" in at.text()
 
 
+async def test_what_another_terminal_asked_for_is_seen_and_not_played(seen: Seer) -> None:
+    async with seen("v") as at:
+        await at.happen(RENDERED)
+        assert "NOW" in pane(at)
+        assert at.sound.played == []
+
+
 async def test_newer_clips_do_not_come_between(seen: Seer) -> None:
     async with seen("v", "r") as at:
         await at.happen(RENDERED, ClipsScored(42, scenes.clips_of(42, random.Random(2))))
