@@ -7,7 +7,7 @@ from textual.app import App
 from dlpo_tui import config, glyphs
 from dlpo_tui.keys import remapped
 from dlpo_tui.palette import Commands
-from dlpo_tui.theme import CALM, EXTRA, SIXTEEN, THEMES, after
+from dlpo_tui.theme import CALM, EXTRA, THEMES, after
 
 
 class BaseApp(App[None]):
@@ -21,8 +21,7 @@ class BaseApp(App[None]):
         settings = config.in_use
         for theme in THEMES:
             self.register_theme(theme)
-        few = self.console.color_system == "standard"
-        self.theme = settings.theme or (SIXTEEN if few else CALM).name
+        self.theme = settings.theme or CALM.name
         self.set_keymap(dict(remapped))
         # Screens are plain text to a terminal: nothing is to move by itself.
         self.animation_level = "none"

@@ -26,10 +26,10 @@ TEMPLATE = """\
 # volume = 100          # per cent, 0 to 150
 
 [keys]
-# Another key for what a key does. Commas part several keys. `dlpo-tui config show` lists all.
+# Another key for what a key does; commas part several. `dlpo-tui config show` lists all.
 # pause = "P"
 # alpha = "ctrl+a"
-# charts.page-next = "n"
+# charts.page-next = "ctrl+n"
 """
 
 

@@ -52,10 +52,11 @@ def normal(name: str, key: str) -> str:
         key.split("+") if key != "+" and not key.endswith("++") else [*key[:-2].split("+"), "+"]
     )
     held = [h for h in held if h]
-    last = _character_to_key(last) if len(last) == 1 else last.lower()
+    single = len(last) == 1
+    last = _character_to_key(last) if single else last.lower()
     told = "+".join([*held, last])
-    punctuation = bool(re.fullmatch(r"[a-z]+(_[a-z]+)+|comma|minus|plus|slash|colon|at", last))
-    real = len(last) == 1 or punctuation or last in [k.value for k in Keys]
+    named = re.fullmatch(r"[a-z]+(_[a-z]+)+|comma|minus|plus|slash|colon|at|semicolon", last)
+    real = single or bool(named) or last in [k.value for k in Keys]
     if not last or not real or any(h not in HELD for h in held):
         raise ConfigError(
             f"keys.{name}: there is no key {key!r}; write it as p, P, f5, ctrl+p or space"

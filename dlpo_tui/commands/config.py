@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dlpo_tui import config
-from dlpo_tui.console import one_sentence, tell
+from dlpo_tui.console import err, one_sentence, tell
 
 app = typer.Typer(no_args_is_help=True, help="Your settings: theme, sound, keys.")
 SCREENS = ("run", "replay", "listen", "compare")
@@ -25,7 +25,9 @@ def settle(
         return
     with one_sentence():
         settings = config.load(config.path())
-        config.use(replace(settings, ascii=settings.ascii or ascii_only))
+        few = err.color_system in ("standard", "windows")
+        theme = settings.theme or ("sixteen" if few else "")
+        config.use(replace(settings, theme=theme, ascii=settings.ascii or ascii_only))
 
 
 @app.command()
