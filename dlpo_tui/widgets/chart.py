@@ -84,12 +84,13 @@ class Chart(Inked):
         super().notify_style_update()
 
     def render_line(self, y: int) -> Strip:
-        if not self._strips or self._strips[0].cell_length != self.size.width:
-            self._strips = self.draw(self.size)
+        size = self.size
+        if not self._strips or self._strips[0].cell_length != size.width:
+            self._strips = self.draw(size)
         if self.figure is None or self.drawing is None or y >= len(self._strips) + 1:
-            return Strip.blank(self.size.width, self.paper)
+            return Strip.blank(size.width, self.paper)
         if y == 0:
-            return self.title(self.figure, self.size.width)
+            return self.title(self.figure, size.width)
         strip = self.crossed(self._strips[y - 1])
         return self.named(strip) if y == len(self._strips) else strip
 

@@ -163,11 +163,11 @@ class Drawing:
     def points(self, curve: Curve, colour: Color | None) -> None:
         """Every value by itself, unless they stand too close on a line to be told apart."""
         span, shape = self.spans[curve.series.axis], curve.series.shape
-        xs, ys = curve.inside(curve.x).tolist(), curve.inside(curve.y).tolist()
+        xs, ys = curve.inside(curve.x), curve.inside(curve.y)
         crowded = shape == "joined" and len(xs) * CROWD > self.width
         if span is None or shape not in ("points", "joined") or crowded:
             return
-        for x, y in zip(xs, ys, strict=True):
+        for x, y in zip(xs.tolist(), ys.tolist(), strict=True):
             column = self.column(x)
             if column is not None and not math.isnan(y):
                 self.canvas.put(column, self.row(span, y), "●", colour)

@@ -56,7 +56,9 @@ def ready(series: Series, across: Span, log: bool = False, weight: float = 0.0) 
     seen = slice(first - drawn.start, last - drawn.start)
     smooth = averaged(raw, weight)[drawn] if weight and series.smooths else np.empty(0)
     y, low, high = raw[drawn], array(series.low)[drawn], array(series.high)[drawn]
-    infinite = int(np.isnan(raw[first:last]).sum()) - list(series.y[first:last]).count(None)
+    infinite = int(np.isnan(raw[first:last]).sum())
+    if infinite:
+        infinite -= list(series.y[first:last]).count(None)
     below = 0
     if log:
         below = int((y[seen] <= 0).sum())
