@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from dlpo_tui import completion
 from dlpo_tui.console import Changes, one_sentence, tell
 from engine import explain as explanation
 from engine import profile as profiles
@@ -46,7 +47,12 @@ def shown(path: Path) -> Path:
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="TOML, such as profiles/quickstart.toml.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="TOML, such as profiles/quickstart.toml.", autocompletion=completion.profile
+        ),
+    ],
     changes: Changes = [],  # noqa: B006
 ) -> None:
     """Say whether a profile is fine, or what is not, in one sentence."""

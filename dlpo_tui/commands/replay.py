@@ -10,12 +10,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from dlpo_tui import completion
 from dlpo_tui.console import Exit, one_sentence, tell
 from engine import messages as m
 
 
 def replay(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run's folder.", autocompletion=completion.run)
+    ],
     at: Annotated[
         int | None, typer.Option(help="The update to show first; the end if left out.", min=0)
     ] = None,

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+from dlpo_tui import completion
 from dlpo_tui.commands.replay import no_journal
 from dlpo_tui.console import one_sentence, tell
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run's folder.", autocompletion=completion.run)
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="HTML to write; report.html in the run's folder if left out."),

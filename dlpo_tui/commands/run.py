@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from dlpo_tui import completion
 from dlpo_tui.console import Changes, Exit, err, one_sentence, tell
 from engine import messages as m
 from engine import profile as profiles
@@ -24,14 +25,22 @@ if TYPE_CHECKING:
 
 def run(
     profile: Annotated[
-        Path | None, typer.Argument(help="TOML, such as profiles/quickstart.toml.")
+        Path | None,
+        typer.Argument(
+            help="TOML, such as profiles/quickstart.toml.", autocompletion=completion.profile
+        ),
     ] = None,
     headless: Annotated[bool, typer.Option(help="Plain lines instead of the screen.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Every event as a line of JSON on stdout (headless).")
     ] = False,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a run's folder as if unstopped.")
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a run's folder as if unstopped.",
+            autocompletion=completion.run,
+        ),
     ] = None,
     branch: Annotated[
         Path | None,
