@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.style import Style
 from rich.text import Text
+from textual import events
 
 from dlpo_tui import formats
 from dlpo_tui.keys import Key, hints
@@ -37,4 +39,17 @@ class KeyBar(Lines):
 
     def hint(self, key: Key) -> Text:
         label = self.relabelled.get(key.shown, key.label)
-        return Text.assemble((key.told, self.ink("key")), (f" {label}", self.ink("label")))
+        meta = Style(meta={"key": key.name})
+        return Text.assemble(
+            (key.told, self.ink("key")), (f" {label}", self.ink("label")), style=meta
+        )
+
+    async def on_click(self, event: events.Click) -> None:
+        """A click on a hint does what its key does, in the focused panel first."""
+        name = event.style.meta.get("key")
+        for node in (self.screen.focused, self.screen):
+            for held in node._bindings.key_to_bindings.values() if node else ():
+                for binding in held:
+                    if binding.id == name:
+                        await self.app.run_action(binding.action, default_namespace=node)
+                        return
