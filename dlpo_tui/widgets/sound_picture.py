@@ -102,7 +102,8 @@ def outline(wave: Array, peak: float, width: int, rows: int) -> list[str]:
 
 def levels(mel: Array, loudest: float, width: int, rows: int, count: int) -> list[list[int]]:
     """(rows, width) of 0 .. count - 1, the highest band first; `loudest` is the last level."""
-    pooled = resized(resized(mel, rows, 0), width, 1)[::-1]
+    # Means of magnitudes, not of their logarithms: a few soft frames must not hide a loud one.
+    pooled = np.log(resized(resized(np.exp(mel), rows, 0), width, 1))[::-1]
     share = np.clip((pooled - loudest) / RANGE + 1, 0, 1)
     told: list[list[int]] = np.rint(share * (count - 1)).astype(int).tolist()
     return told

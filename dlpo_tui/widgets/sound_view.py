@@ -18,6 +18,7 @@ from textual.strip import Strip
 from textual.worker import Worker, WorkerState
 
 from dlpo_tui import formats
+from dlpo_tui.glyphs import Ascii
 from dlpo_tui.widgets import sound_picture
 from dlpo_tui.widgets.lines import Inked
 from dlpo_tui.widgets.sound_picture import Picture
@@ -26,8 +27,8 @@ KEPT = 8
 """Pictures kept: going back to a clip just seen reads nothing."""
 LEVELS = 24
 """Colours of the spectrogram, so few that neighbours often share one."""
-SHADES = " ░▒▓█"
-"""In their place where there is no colour."""
+SHADES = " .:-=+*#"
+"""In their place where there is no colour, or nothing but ASCII."""
 STEPS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 """Seconds between two labels of the time axis."""
 LABEL = 8
@@ -176,7 +177,7 @@ class SoundView(Inked):
         loudest, left = max(p.loudest for p in both), max(height - 1 - rows, 0)
         if not left:
             return wave, []
-        if self.app.no_color:
+        if self.shaded():
             grid = sound_picture.levels(picture.mel, loudest, width, left, len(SHADES))
             texts = ["".join(SHADES[level] for level in row) for row in grid]
             return wave, [Strip([Segment(text, self.paper)], width) for text in texts]
@@ -185,6 +186,11 @@ class SoundView(Inked):
             self.half_blocks(upper, lower)
             for upper, lower in zip(grid[::2], grid[1::2], strict=True)
         ]
+
+    def shaded(self) -> bool:
+        """Whether half a cell of one colour over half a cell of another cannot be seen."""
+        ascii_alone = any(isinstance(one, Ascii) for one in self.app.get_line_filters())
+        return self.app.no_color or ascii_alone
 
     def half_blocks(self, upper: list[int], lower: list[int]) -> Strip:
         """Two rows of levels in one row of cells; neighbours alike are one segment."""

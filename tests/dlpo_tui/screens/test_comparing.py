@@ -294,8 +294,18 @@ async def test_without_colour_the_spectrogram_is_shaded(
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     async with seen("v") as at:
-        assert "▓" in pane(at)
+        assert "+" in pane(at)
         assert "▀" not in pane(at)
+
+
+async def test_in_ascii_the_spectrogram_is_shaded(seen: Seer) -> None:
+    async with seen() as at:
+        at.app.ascii.enabled = True
+        await at.press("v")
+        await looked(at)
+        rows = [row for row in pane(at).splitlines() if "=" in row or "+" in row]
+        assert len(rows) > 4
+        assert pane(at).isascii()
 
 
 @pytest.mark.parametrize("theme", ["paper", "nord"])
