@@ -14,6 +14,12 @@ class BaseApp(App[None]):
     """Goes by the settings in use when it is made; draws nothing itself."""
 
     TITLE = "dlpo-tui"
+    CSS = """
+    CommandPalette > Vertical { width: 84; max-width: 100%; background: $surface; }
+    CommandPalette SearchIcon { display: none; }
+    CommandPalette #--input { border: none; padding: 1 1 0 1; background: $surface; }
+    CommandPalette CommandList { border: none; max-height: 60vh; background: $surface; }
+    """
     COMMANDS = {Commands}  # noqa: RUF012 (Textual's own way)
 
     def __init__(self) -> None:

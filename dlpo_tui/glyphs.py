@@ -12,7 +12,8 @@ from textual.color import Color
 from textual.filter import LineFilter
 
 SIGNS = {
-    "─━╍╌┄┅┈┉═╸╺╴╶": "-",
+    "─╍╌┄┅┈┉╺╴╶▔": "-",
+    "━═╸": "=",  # the part of a bar that is done
     "│┃┊┋┆┇║▏▎▍▌▐▕": "|",
     "┌┐└┘╭╮╰╯┏┓┗┛├┤┬┴┼╔╗╚╝╠╣╦╩╬": "+",
     "▲△▴↑": "^",

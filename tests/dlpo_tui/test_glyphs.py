@@ -13,7 +13,7 @@ from dlpo_tui.glyphs import plain
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("━╸─│┤└┘", "---|+++"),
+        ("━╸─│┤└┘", "==-|+++"),
         ("▲┴!●", "^+!o"),
         ("\u2800\u28c0\u2809\u2847\u28ff", " .':*"),
         ("▁▄█", ".=#"),
