@@ -131,6 +131,9 @@ def verdict(now: m.Snapshot, folder: Path) -> str:
         return f"{now.ended.reason} after {done}{why}"
     if at_work(folder):
         return f"at work in another process, {done} so far"
+    states = folder / "resume"
+    if not (states / "start.safetensors").is_file() or not any(states.glob("update-*")):
+        return f"cut off after update {now.update}, with nothing saved to go on from"
     return f"cut off after update {now.update}; dlpo-tui run --resume {folder} goes on"
 
 

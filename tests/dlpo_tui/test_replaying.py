@@ -104,6 +104,13 @@ def test_the_verdict_says_how_it_ended(tmp_path: Path, events: list[Event], told
     assert ("cut off" in replay.verdict) == replay.verdict.endswith(f"{folder} goes on")
 
 
+def test_a_run_that_saved_nothing_is_not_told_to_go_on(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", scenes.fresh())
+    (folder / "resume" / "update-000000.safetensors").unlink()
+    told = verdict(scenes.fold(scenes.fresh()), folder)
+    assert told == "cut off after update 0, with nothing saved to go on from"
+
+
 def test_a_run_that_is_at_work_is_not_called_cut_off(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", scenes.running(7))
     journal = Journal(folder)
