@@ -280,7 +280,8 @@ def table_of_clips(now: m.Snapshot, heard: Sequence[Heard], clips: int) -> str:
             sound = f'aria-label="{text(told)}" src="{one.sound}"'
             player = f'<audio controls preload="metadata" {sound}></audio>'
         rows.append(
-            f'<tr><td>{player}</td><td>{one.why}</td><td class="sentence">{text(clip.prompt)}</td>'
+            f'<tr><td>{player}</td><td class="why">{one.why}</td>'
+            f'<td class="sentence">{text(clip.prompt)}</td>'
             f'<td class="number">{clip.update}</td>{numbers}</tr>'
         )
     head = f'<tr><th class="fixed">sound</th><th>clip</th><th>sentence</th>{heads}</tr>'

@@ -36,7 +36,7 @@ svg text { fill: var(--label); font: 12px system-ui, sans-serif; }
 .mark-checkpoint { stroke: var(--label); stroke-dasharray: 1 5; stroke-width: 1.5; }
 .mark-alarm { stroke: var(--bad); stroke-dasharray: 6 2; stroke-width: 1.5; }
 .scroll { overflow-x: auto; }
-td { overflow-wrap: anywhere; }
+.why { white-space: nowrap; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .7rem .35rem 0; text-align: left; vertical-align: middle;
   border-bottom: 1px solid var(--rule); }
