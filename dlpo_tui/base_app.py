@@ -31,7 +31,7 @@ class BaseApp(App[None]):
         self.set_keymap(dict(remapped))
         # Screens are plain text to a terminal: nothing is to move by itself.
         self.animation_level = "none"
-        self.ascii = glyphs.Ascii(enabled=settings.ascii or glyphs.needed())
+        self.ascii = glyphs.Ascii(enabled=settings.ascii)
         self._filters.append(self.ascii)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import locale
 import unicodedata
 from functools import lru_cache
 
@@ -78,8 +77,3 @@ class Ascii(LineFilter):
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [Segment(plain(text), style, control) for text, style, control in segments]
-
-
-def needed() -> bool:
-    """Whether the locale has no UTF-8."""
-    return "utf" not in locale.getencoding().lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 from dataclasses import replace
 from typing import Annotated
 
@@ -27,7 +28,8 @@ def settle(
         settings = config.load(config.path())
         few = err.color_system in ("standard", "windows")
         theme = settings.theme or ("sixteen" if few else "")
-        config.use(replace(settings, theme=theme, ascii=settings.ascii or ascii_only))
+        plain = settings.ascii or ascii_only or "utf" not in locale.getencoding().lower()
+        config.use(replace(settings, theme=theme, ascii=plain))
 
 
 @app.command()

@@ -128,6 +128,31 @@ async def test_theme_and_volume_hold_from_the_start(stage: Stager, file: Path) -
     assert (made.volume, made.device) == (30, "HDMI")
 
 
+@pytest.mark.parametrize(("encoding", "ascii_only"), [("UTF-8", False), ("ISO-8859-1", True)])
+def test_without_utf_8_the_screens_are_ascii(
+    file: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, ascii_only: bool
+) -> None:
+    monkeypatch.setattr("locale.getencoding", lambda: encoding)
+    CliRunner().invoke(app, ["replay", "nowhere"])
+    assert config.in_use.ascii is ascii_only
+
+
+@pytest.mark.parametrize(("colours", "theme"), [("truecolor", ""), ("standard", "sixteen")])
+def test_16_colours_have_a_theme_of_their_own(
+    file: Path, monkeypatch: pytest.MonkeyPatch, colours: str, theme: str
+) -> None:
+    from types import SimpleNamespace
+
+    from dlpo_tui.commands import config as command
+
+    monkeypatch.setattr(command, "err", SimpleNamespace(color_system=colours))
+    CliRunner().invoke(app, ["replay", "nowhere"])
+    assert config.in_use.theme == theme
+    file.write_text('theme = "paper"')
+    CliRunner().invoke(app, ["replay", "nowhere"])
+    assert config.in_use.theme == "paper"
+
+
 def test_ascii_can_be_asked_for_once(file: Path) -> None:
     CliRunner().invoke(app, ["--ascii", "replay", "nowhere"])
     assert config.in_use.ascii
