@@ -7,6 +7,7 @@ from pathlib import Path
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
+from textual.content import Content
 from textual.widgets import Input
 
 from dlpo_tui import formats, saving
@@ -121,7 +122,12 @@ class ListenScreen(Hearing):
         self.picture.show(
             take.level if take else None, beside.level if beside else None, self.side == "B"
         )
-        self.picture.border_title = f" {pictured(utterance, take)} " if utterance and take else ""
+        if utterance is None or take is None:
+            self.picture.border_title = ""
+        else:
+            width = max(self.picture.size.width - 4, 0)
+            # Not a str, which would be read as markup.
+            self.picture.border_title = Content(f" {pictured(utterance, take, width)} ")
 
     def show_sound(self) -> None:
         """The mark of what sounds, or what the sound has to say."""
@@ -159,6 +165,9 @@ class ListenScreen(Hearing):
 
     def on_settings_panel_typing(self) -> None:
         self.show_keys()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.show_picture)
 
     # --- Sentences ---
 
@@ -313,6 +322,7 @@ def other(side: Side) -> Side:
     return "B" if side == "A" else "A"
 
 
-def pictured(utterance: Utterance, take: Take) -> str:
-    """What the picture shows, in its title."""
-    return f"{formats.shortened(formats.plain(utterance.text), 40)} · {take.seconds:.2f} s"
+def pictured(utterance: Utterance, take: Take, width: int) -> str:
+    """What the picture shows, in its title of at most `width` cells."""
+    tail = f" · {take.seconds:.2f} s"
+    return formats.shortened(formats.plain(utterance.text), max(width - len(tail), 0)) + tail

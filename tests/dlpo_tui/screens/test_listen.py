@@ -220,6 +220,13 @@ async def test_a_sentence_that_fails_says_why(tmp_path: Path) -> None:
         assert "failed" in at.text()
 
 
+async def test_a_sentence_is_never_markup(tmp_path: Path) -> None:
+    async with seated(tmp_path) as at:
+        await at.say("No [bold]markup[/] in [/here")
+        assert at.text().count("No [bold]markup[/] in [/here") == 2
+        assert "in [/here · 1.00 s" in at.text()
+
+
 async def test_arrows_recall_sentences(tmp_path: Path) -> None:
     async with seated(tmp_path) as at:
         await at.say("One.", "Two.")
