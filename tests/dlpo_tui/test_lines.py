@@ -34,6 +34,7 @@ STATS = UpdateStats(
     penalty=0.4567,
     kl=None,
     ratio=1.0002,
+    ratio_spread=0.0131,
     clip_high=0.125,
     clip_low=0.0,
     grad_norm=2.5,
@@ -62,7 +63,7 @@ def shown(*events: Event, quiet: bool = False, width: int = 200) -> list[str]:
         (
             UpdateFinished(3, STATS),
             "update    3  reward 3.250 ±0.250  loss -0.0123  penalty 0.4567  "
-            "ratio 1.0002  clip +12% -0%  grad 2.5  (3.5 s)",
+            "ratio ±0.013  clip +12% -0%  grad 2.5  (3.5 s)",
         ),
         (
             EvaluationFinished(2, {"mos": Interval(3.0, 2.5, 3.5, 8), "wer": None}, 4.25),
