@@ -1,0 +1,112 @@
+"""The README's pictures, drawn by the apps themselves: a real run's journal, a real voice.
+
+    python tests/tools/pictures.py RUN [--out docs/pictures] [--voice bundled] [--against FILE]
+
+RUN is a run's folder with its clips. Nothing is trained; `listen` speaks two sentences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from textual.app import App
+
+from dlpo_tui.listening import ListenApp
+from dlpo_tui.replay_app import ReplayApp
+from dlpo_tui.replaying import Replay
+from dlpo_tui.sound import Silent
+from dlpo_tui.speaking import Speaking
+from dlpo_tui.speech_settings import Settings
+from dlpo_tui.studio import VoiceStudio
+
+ROOT = Path(__file__).parents[2]
+SENTENCES = ("The boats came home before the storm.", "Tell me what you see from there.")
+SIZE = (120, 40)
+
+
+async def draw(
+    app: App[Any],
+    keys: tuple[str, ...],
+    out: Path,
+    ready: Callable[[], bool],
+    size: tuple[int, int],
+) -> None:
+    """Presses keys, waits until `ready`, and keeps what the app shows."""
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        for key in keys:
+            await pilot.press(key)
+            app.tick()  # type: ignore[attr-defined]
+            await pilot.pause(0.2)
+        while not ready():
+            app.tick()  # type: ignore[attr-defined]
+            await pilot.pause(0.1)
+        for _ in range(8):
+            app.tick()  # type: ignore[attr-defined]
+            await pilot.pause(0.2)
+        picture = app.export_screenshot()
+    picture = re.sub(r"@font-face\s*\{.*?\}", "", picture, flags=re.DOTALL)  # no font from afar
+    picture = picture.replace("Fira Code", "DejaVu Sans Mono")
+    out.write_text(picture, encoding="utf-8")
+    print(out)
+
+
+def typed(text: str) -> tuple[str, ...]:
+    names = {" ": "space", ".": "full_stop", ",": "comma", "?": "question_mark"}
+    return tuple(names.get(c, c) for c in text)
+
+
+async def session(folder: Path, out: Path) -> None:
+    """The session's screen by its journal, live but for the badge."""
+    for name, keys, size in (
+        ("run", (), SIZE),
+        ("clip", ("3", "v"), SIZE),
+        ("cursor", ("c", "comma", "comma", "m"), SIZE),
+        ("help", ("question_mark",), SIZE),
+        ("small", (), (60, 20)),
+        ("wide", ("v",), (200, 60)),
+    ):
+        replay = Replay(folder)
+        replay.join(60)
+        app = ReplayApp(replay, Silent(), folder, clock=lambda: 0.0)
+        await draw(app, keys, out / f"{name}.svg", lambda: True, size)
+
+
+async def listen(voices: tuple[str, ...], out: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        speaking = Speaking(lambda tell: VoiceStudio(voices, Path(folder), tell, ""))
+        app = ListenApp(speaking, Silent(), voices, Settings(), clock=lambda: 0.0)
+        keys = tuple(k for text in SENTENCES for k in (*typed(text), "enter"))
+
+        def spoken() -> bool:
+            done = [u for u in speaking.now.utterances if u.state == "spoken"]
+            scored = all(len(take.scores) > 1 for u in done for take in u.takes.values())
+            return len(done) == len(SENTENCES) and scored and not speaking.now.loading
+
+        await draw(app, keys, out / "listen.svg", spoken, SIZE)
+        speaking.close(30)
+
+
+async def drawn(options: argparse.Namespace) -> None:
+    options.out.mkdir(parents=True, exist_ok=True)
+    await session(options.run, options.out)
+    await listen(tuple(v for v in (options.voice, options.against) if v), options.out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
+    parser.add_argument("--voice", default="bundled")
+    parser.add_argument("--against", default="")
+    asyncio.run(drawn(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
