@@ -26,6 +26,13 @@ from dlpo_tui.app import run_app
 from dlpo_tui.bridge import Bridge
 
 scene, folder = sys.argv[1:3]
+if scene == "breaking":
+    from dlpo_tui.widgets.knobs import KnobPanel
+
+    def broken(panel, name):
+        raise RuntimeError("a widget is broken")
+
+    KnobPanel.choose, scene = broken, "running"
 events = scenes.SCENES[scene]()
 session = scenes.Scripted(events)
 if scene == "fresh":
@@ -35,7 +42,8 @@ if scene == "fresh":
         os.write(2, b"ALSA lib pcm.c: noise\\n")
         run()
     session.run = noisy
-code = run_app(Bridge(session.open), Path(folder), patience_seconds=20)
+code = run_app(bridge := Bridge(session.open), Path(folder), patience_seconds=20)
+os.write(2, f"the session {bridge.now.ended.reason}\\n".encode())
 os.write(2, b"after\\n")
 sys.exit(code)
 """
@@ -105,6 +113,19 @@ def test_a_failed_session_exits_with_1(tmp_path: Path) -> None:
     at.until("FAILED")
     at.press("q")
     assert at.end() == 1
+
+
+def test_a_widget_that_breaks_stops_the_session_in_good_order_and_exits_with_1(
+    tmp_path: Path,
+) -> None:
+    at = Terminal("breaking", tmp_path)
+    at.until("update 40")
+    at.press("a")
+    assert at.end() == 1
+    assert "the session stopped" in at.plain()
+    assert "\x1b[?1049l" in at.seen, "the terminal leaves the screen's page"
+    assert "Traceback" not in at.plain()
+    assert "a widget is broken" in (tmp_path / "session.log").read_text()
 
 
 def test_descriptor_2_comes_back_after_an_error(tmp_path: Path) -> None:

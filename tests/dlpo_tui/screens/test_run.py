@@ -17,7 +17,10 @@ from engine.messages import PhaseProgressed, Snapshot, Stop
 SIZES = [(20, 6), (60, 20), (200, 60), (40, 12), (300, 100), (80, 24), (120, 40)]
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+PICTURED = [(60, 20), (80, 24), (120, 40), (200, 60)]
+
+
+@pytest.mark.parametrize("size", PICTURED, ids=[f"{w}x{h}" for w, h in PICTURED])
 @pytest.mark.parametrize("scene", ["running", "paused", "failed", "loading"])
 def test_picture(scene: str, size: tuple[int, int], snap_compare: Callable[..., bool]) -> None:
     bridge, _ = scenes.scripted(scenes.SCENES[scene]())
