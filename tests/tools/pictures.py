@@ -1,8 +1,9 @@
 """The README's pictures, drawn by the apps themselves: a real run's journal, a real voice.
 
-    python tests/tools/pictures.py RUN [--out docs/pictures] [--voice bundled] [--against FILE]
+    python tests/tools/pictures.py RUN [--out docs/pictures] [--voice bundled] --against FILE
 
-RUN is a run's folder with its clips. Nothing is trained; `listen` speaks two sentences.
+RUN is a run's folder with its clips; --against is a second voice, such as a snapshot of it.
+Nothing is trained; each voice speaks four sentences.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ from typing import Any
 
 from textual.app import App
 
+from dlpo_tui.blind_app import BlindApp
+from dlpo_tui.commands.compare import Asked
 from dlpo_tui.listening import ListenApp
+from dlpo_tui.rendering import Rendering
 from dlpo_tui.replay_app import ReplayApp
 from dlpo_tui.replaying import Replay
 from dlpo_tui.sound import Silent
 from dlpo_tui.speaking import Speaking
 from dlpo_tui.speech_settings import Settings
 from dlpo_tui.studio import VoiceStudio
+from engine.preference import trials
 
 ROOT = Path(__file__).parents[2]
 SENTENCES = ("The boats came home before the storm.", "Tell me what you see from there.")
+Size = tuple[int, int]
 SIZE = (120, 40)
 
 
@@ -89,14 +95,30 @@ async def listen(voices: tuple[str, ...], out: Path) -> None:
             scored = all(len(take.scores) > 1 for u in done for take in u.takes.values())
             return len(done) == len(SENTENCES) and scored and not speaking.now.loading
 
-        await draw(app, keys, out / "listen.svg", spoken, SIZE)
+        await draw(app, keys, out / "listen.svg", spoken)
         speaking.close(30)
+
+
+async def blind(a: str, b: str, out: Path) -> None:
+    asked = Asked(a, b, "bundled", 2, "", None, 1.0, 1234, ("loudness",))
+    with tempfile.TemporaryDirectory() as folder:
+        rendering = Rendering(
+            lambda advance: asked.compare(advance, scored=False),
+            asked.judge,
+            lambda prompts: trials(prompts, 0),
+            Path(folder),
+        )
+        app = BlindApp(rendering, Silent(), (a, b))
+        await draw(app, (), out / "blind.svg", lambda: rendering.pairs is not None, (80, 24))
+        rendering.close()
+        rendering.join(60)
 
 
 async def drawn(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     await session(options.run, options.out)
-    await listen(tuple(v for v in (options.voice, options.against) if v), options.out)
+    await listen((options.voice, options.against), options.out)
+    await blind(options.voice, options.against, options.out)
 
 
 def main() -> None:
@@ -104,7 +126,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
     parser.add_argument("--voice", default="bundled")
-    parser.add_argument("--against", default="")
+    parser.add_argument("--against", required=True)
     asyncio.run(drawn(parser.parse_args()))
 
 
