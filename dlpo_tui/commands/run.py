@@ -54,11 +54,11 @@ def run(
 ) -> None:
     """Fine-tune a voice: a session."""
     with one_sentence():
+        opening = open_run(profile, resume, branch, changes)
         plain = headless or as_json
         if not plain and not (sys.stdin.isatty() and sys.stderr.isatty()):
             tell("no terminal here: plain lines, as with --headless")
             plain = True
-        opening = open_run(profile, resume, branch, changes)
         code = headless_run(opening, as_json) if plain else screen_run(opening)
     raise typer.Exit(code)
 
