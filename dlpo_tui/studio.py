@@ -145,7 +145,7 @@ def chain(voice: Voice, settings: Settings) -> ScheduleSpec:
     if settings.timesteps not in (None, chain_length(spec)):
         raise ValueError(
             f"{voice.source} follows a schedule of kind {spec.kind}, whose timesteps are not "
-            "free; set timesteps to own"
+            "free; leave them its own"
         )
     if settings.eta is None:
         return spec
