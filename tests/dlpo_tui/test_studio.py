@@ -110,7 +110,7 @@ def test_timesteps_that_are_not_free_are_one_sentence(voices: tuple[str, str]) -
     checkpoint.save(Path("fixed.safetensors"), model, card)
     studio = opened("fixed.safetensors")
     assert studio.voices[0].timesteps == 8
-    with pytest.raises(ValueError, match="set timesteps to own"):
+    with pytest.raises(ValueError, match="leave them its own"):
         said(studio, Settings(9))
 
 
