@@ -228,4 +228,6 @@ def farewell(now: m.Snapshot, opening: Opening) -> None:
     if now.ended is not None and now.ended.reason != "finished" and now.update:
         tell(f"go on  dlpo-tui run --resume {folder}")
     if now.checkpoint:
-        tell(f"listen dlpo-tui listen {folder / now.checkpoint} --text '...' --out clip.wav")
+        tell(f"listen dlpo-tui listen {folder / now.checkpoint}")
+    if now.clips:
+        tell(f"see    dlpo-tui replay {folder}")
