@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from textual import events
@@ -36,6 +36,9 @@ from engine.messages import (
     Stop,
 )
 
+BUT_PROGRESS = tuple(f.name for f in fields(Snapshot) if f.name != "progress")
+TICKS_A_STATUS = 3
+"""Progress alone is told three times a second: each repaint is taken from the training."""
 TICKS_A_PAINT = 5
 """Charts and table are redrawn at every fifth snapshot at most: at 2 Hz."""
 AFTER_THE_END = ("p", "v", "r", "x", "o", "l", "?", "q")
@@ -75,6 +78,7 @@ class RunScreen(Comparing):
         self.now = Snapshot()
         self.asked: Asked = ""
         self._ticks = TICKS_A_PAINT
+        self._beat = 0
         self._painted = Snapshot()
         self._wished: tuple[Path, str] | None = None
         self.deaf = False
@@ -113,14 +117,18 @@ class RunScreen(Comparing):
     def show(self, now: Snapshot, seconds: float = 0.0) -> None:
         """Called ten times a second; what has not changed costs nothing."""
         changed, before, self.now = now is not self.now, self.now, now
+        asked = self.asked
         if (self.asked == "pausing" and now.paused) or (
             self.asked == "resuming" and not now.paused
         ):
             self.asked, changed = "", True
         self._ticks += 1
+        self._beat += 1
         if now.started is None:
             self.waiting.show(now, seconds)
-        if changed:
+        if self.status.now is not now and self._beat % TICKS_A_STATUS == 0:
+            self.status.show(now)
+        if changed and (self.asked != asked or not only_progress(before, now)):
             self.set_class(now.started is None, "-waiting")
             self.head.show(now, self.asked)
             self.status.show(now)
@@ -325,6 +333,11 @@ class RunScreen(Comparing):
                 self.send(SaveCheckpoint("on quitting"))
             if self.ask_for(Stop(save=answer == "save"), "stopping; q again leaves at once"):
                 self.wait_for("stopping")
+
+
+def only_progress(before: Snapshot, now: Snapshot) -> bool:
+    """Whether a snapshot is the one before but for the progress within the phase."""
+    return all(getattr(before, name) is getattr(now, name) for name in BUT_PROGRESS)
 
 
 def curves(now: Snapshot) -> tuple[object, ...]:

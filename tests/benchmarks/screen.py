@@ -11,11 +11,13 @@ update. Informational: figures differ by machine, so no test compares them with 
 from __future__ import annotations
 
 import argparse
+import atexit
 import fcntl
 import json
 import os
 import pty
 import re
+import signal
 import statistics
 import struct
 import subprocess
@@ -46,6 +48,7 @@ class Terminal:
             env={**os.environ, "TERM": "xterm-256color"}, start_new_session=True,
         )  # fmt: skip
         os.close(slave)
+        atexit.register(self.process.kill)  # a benchmark that is cut off leaves no session behind
         self.seen = b""
         self.written = 0
         self.last = self.began
@@ -202,6 +205,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=4, help="of each session, after the first")
     parser.add_argument("--keys", type=int, default=100)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report: dict[str, Any] = {"cores": os.cpu_count(), "help_seconds": help_seconds()}
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -18,6 +19,12 @@ import scenes
 from dlpo_tui.app import DlpoApp
 from dlpo_tui.bridge import Bridge
 from engine.messages import Command, Event, Stop
+
+
+@pytest.fixture(autouse=True)
+def whole_bursts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick takes in all there is, however busy the machine; the burst's own test does not."""
+    monkeypatch.setattr("dlpo_tui.app.DRAIN_SECONDS", math.inf)
 
 
 class Noted:

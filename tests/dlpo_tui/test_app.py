@@ -154,7 +154,10 @@ def test_the_app_loads_no_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
-async def test_a_burst_of_20_000_events_loses_none_and_lets_keys_in(stage: Stager) -> None:
+async def test_a_burst_of_20_000_events_loses_none_and_lets_keys_in(
+    stage: Stager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlpo_tui.app.DRAIN_SECONDS", 0.001)
     events = scenes.running(20)
     steps = [PhaseProgressed(20, "rollout", done, 20_000) for done in range(20_000)]
     async with stage(events, (80, 24)) as on:
