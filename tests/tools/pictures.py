@@ -37,11 +37,7 @@ SIZE = (120, 40)
 
 
 async def draw(
-    app: App[Any],
-    keys: tuple[str, ...],
-    out: Path,
-    ready: Callable[[], bool],
-    size: tuple[int, int],
+    app: App[Any], keys: tuple[str, ...], out: Path, ready: Callable[[], bool], size: Size = SIZE
 ) -> None:
     """Presses keys, waits until `ready`, and keeps what the app shows."""
     async with app.run_test(size=size) as pilot:
