@@ -163,7 +163,7 @@ class ListenScreen(Hearing):
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         self.show_keys()
 
-    def on_settings_panel_typing(self) -> None:
+    def on_typed_panel_typing(self) -> None:
         self.show_keys()
 
     def on_resize(self) -> None:

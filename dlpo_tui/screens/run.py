@@ -200,7 +200,7 @@ class RunScreen(Comparing):
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         self.show_keys()
 
-    def on_knob_panel_typing(self) -> None:
+    def on_typed_panel_typing(self) -> None:
         self.show_keys()
 
     # --- Commands ---

@@ -6,13 +6,12 @@ from dataclasses import asdict
 from typing import ClassVar
 
 from rich.text import Text
-from textual import events
 from textual.message import Message
 
 from dlpo_tui import formats
 from dlpo_tui.keys import bindings
-from dlpo_tui.widgets.lines import Lines
 from dlpo_tui.widgets.turns import UNDO, Asked, unconfirmed, undoable
+from dlpo_tui.widgets.typed import TypedPanel
 from engine.messages import KNOB_RANGES, Knobs, Snapshot, check_knobs
 
 NAMES = tuple(KNOB_RANGES)
@@ -20,11 +19,9 @@ SHORT = {"learning_rate": "lr", "clip_range": "clip", "max_grad_norm": "norm"}
 """In the one-row form of a narrow terminal."""
 LONGEST = max(map(len, NAMES))
 ENDED = "the session has ended: no knob turns"
-STARTS = "0123456789."
-"""Characters that begin a value at once."""
 
 
-class KnobPanel(Lines, can_focus=True):
+class KnobPanel(TypedPanel, can_focus=True):
     """One knob a row and, below, what happened to them; or all in one row where space is short.
 
     A change is pending from the key until the session says that it is done, which it does
@@ -43,9 +40,6 @@ class KnobPanel(Lines, can_focus=True):
             super().__init__()
             self.changes, self.who = changes, who
 
-    class Typing(Message):
-        """Typing began or ended: other keys hold now."""
-
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
         self.now = Snapshot()
@@ -53,10 +47,6 @@ class KnobPanel(Lines, can_focus=True):
         self.pending: dict[str, float] = {}
         self.asked: list[Asked] = []
         """What was asked for and not confirmed, oldest first."""
-        self.typed: str | None = None
-        """What was typed so far; None while nothing is typed."""
-        self.error = ""
-        """One sentence on the last value, where it cannot be."""
 
     # --- State ---
 
@@ -132,49 +122,6 @@ class KnobPanel(Lines, can_focus=True):
         name = self.name_chosen
         value = self.pending.get(name, asdict(self.now.knobs)[name])
         self.ask(turned(name, value, by))
-
-    def action_type(self) -> None:
-        self.start_typing("")
-
-    def start_typing(self, text: str) -> None:
-        self.typed, self.error = text, ""
-        self.post_message(self.Typing())
-        self.refresh()
-
-    def stop_typing(self) -> None:
-        self.typed = None
-        self.post_message(self.Typing())
-        self.refresh()
-
-    def on_key(self, event: events.Key) -> None:
-        if self.typed is None:
-            if event.character and event.character in STARTS:
-                event.stop().prevent_default()
-                self.start_typing(event.character)
-            return
-        if event.key in ("tab", "shift+tab"):
-            self.stop_typing()
-            return
-        event.stop().prevent_default()
-        if event.key == "enter":
-            self.submit()
-        elif event.key == "escape":
-            self.error = ""
-            self.stop_typing()
-        elif event.key == "backspace":
-            self.typed = self.typed[:-1]
-            self.refresh()
-        elif event.is_printable and event.character:
-            self.typed += event.character
-            self.refresh()
-
-    def on_paste(self, event: events.Paste) -> None:
-        event.stop()
-        self.start_typing((self.typed or "") + formats.plain(event.text.strip()))
-
-    def on_blur(self) -> None:
-        self.error = ""
-        self.stop_typing()
 
     def submit(self) -> None:
         """Takes the typed value; one that is no number stays, with the sentence beside it."""

@@ -11,23 +11,20 @@ from textual.message import Message
 from dlpo_tui import formats
 from dlpo_tui.keys import bindings
 from dlpo_tui.speech_settings import SETTINGS, Setting, Settings, VoiceFacts, with_value
-from dlpo_tui.widgets.lines import Lines
+from dlpo_tui.widgets.typed import TypedPanel
 
 LONGEST = max(len(setting.name) for setting in SETTINGS)
 SHORT = {"timesteps": "t", "speaker": "as"}
 """In the one-row form of a narrow terminal."""
 
 
-class SettingsPanel(Lines, can_focus=True):
+class SettingsPanel(TypedPanel, can_focus=True):
     """One setting a row, and below a sentence on what was typed; or all in one row."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"ink--{part}" for part in ("value", "chosen", "typed", "error", "label")
     }
     BINDINGS = bindings("settings")
-
-    class Typing(Message):
-        """Typing began or ended: other keys hold now."""
 
     class Changed(Message):
         """A setting has another value."""
@@ -41,10 +38,6 @@ class SettingsPanel(Lines, can_focus=True):
         self.settings = settings
         self.facts: VoiceFacts | None = None
         self.chosen = 0
-        self.typed: str | None = None
-        """What was typed so far; None while nothing is typed."""
-        self.error = ""
-        """One sentence on the last value, where it cannot be."""
 
     # --- State ---
 
@@ -76,50 +69,6 @@ class SettingsPanel(Lines, can_focus=True):
     def action_turn(self, by: int) -> None:
         self.error = ""
         self.take(self.setting.turned(self.value(self.setting), by, self.facts))
-
-    def action_type(self) -> None:
-        self.start_typing("")
-
-    def start_typing(self, text: str) -> None:
-        self.typed, self.error = text, ""
-        self.post_message(self.Typing())
-        self.refresh()
-
-    def stop_typing(self) -> None:
-        self.typed = None
-        self.post_message(self.Typing())
-        self.refresh()
-
-    def on_key(self, event: events.Key) -> None:
-        if self.typed is None:
-            if event.character and event.character in "0123456789.":
-                event.stop().prevent_default()
-                self.start_typing(event.character)
-            return
-        if event.key in ("tab", "shift+tab"):
-            self.stop_typing()
-            return
-        if not event.is_printable and event.key not in ("enter", "escape", "backspace"):
-            return
-        event.stop().prevent_default()
-        if event.key == "enter":
-            self.submit()
-        elif event.key == "escape":
-            self.error = ""
-            self.stop_typing()
-        elif event.key == "backspace":
-            self.typed = self.typed[:-1]
-        elif event.character:
-            self.typed += event.character
-        self.refresh()
-
-    def on_paste(self, event: events.Paste) -> None:
-        event.stop()
-        self.start_typing((self.typed or "") + formats.plain(event.text.strip()))
-
-    def on_blur(self) -> None:
-        self.error = ""
-        self.stop_typing()
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)

@@ -87,6 +87,11 @@ def level_of(snr_db: Tensor) -> Tensor:
     return (ratio / (1 + ratio)).sqrt()
 
 
+def snr_of(level: Tensor) -> Tensor:
+    """The ratio itself, not in dB, of a noise level sqrt(alpha-bar); undoes `level_of`."""
+    return level**2 * SPEECH_RMS**2 / (1 - level**2)
+
+
 def mixed_levels(count: int, low_noise: float, rng: torch.Generator) -> Tensor:
     """(count, 1) continuous noise levels sqrt(alpha-bar).
 

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.data import SAMPLE_RATE_HZ
-from engine.model.config import SPEECH_RMS
 from engine.model.wavegrad2 import WaveGrad2
 from engine.spectra import MELS, log_mel, spectral_distance
 from engine.supervised.dataset import Dataset, waves
-from engine.supervised.draws import level_of
+from engine.supervised.draws import snr_of
 from engine.types import HOP, frame_mask
 
 DURATION_WEIGHT = 10.0
@@ -103,11 +102,11 @@ def decoder_losses(
     with torch.autocast(wave.device.type, dtype, enabled=dtype is not None):
         predicted = predict(noisy, cond, level)
     predicted = predicted.float()
-    weight = (1 + (1 / level**2 - 1) / SPEECH_RMS**2).sqrt() if balanced else 1.0
+    weight = (1 + 1 / snr_of(level)).sqrt() if balanced else 1.0
     losses = {"noise": (weight * (predicted - eps).abs()).mean()}
     if spectral or mel:
         x_0 = clean_estimate(noisy, predicted, level)
-        heard = (level.squeeze(1) >= level_of(torch.tensor(from_db))).to(wave.dtype)
+        heard = (snr_of(level).squeeze(1) >= 10 ** (from_db / 10)).to(wave.dtype)
         if spectral:
             losses["spectral"] = (heard * spectral_distance(x_0, wave)).mean()
         if mel:

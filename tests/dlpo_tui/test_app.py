@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 import scenes
 from conftest import Stager
+from terminals import Terminal
 
 from dlpo_tui.app import errors_into
 from dlpo_tui.screens.reading import Help
@@ -21,11 +20,12 @@ HERE = Path(__file__).parent
 PROGRAM = """
 import os, sys
 from pathlib import Path
+here, scene, folder = sys.argv[1:4]
+sys.path.insert(0, here)
 import scenes
 from dlpo_tui.app import run_app
 from dlpo_tui.bridge import Bridge
 
-scene, folder = sys.argv[1:3]
 if scene == "breaking":
     from dlpo_tui.widgets.knobs import KnobPanel
 
@@ -49,53 +49,13 @@ sys.exit(code)
 """
 
 
-class Terminal:
-    """A program in a pseudo-terminal of 80 x 24."""
-
-    def __init__(self, scene: str, folder: Path) -> None:
-        self.master, slave = pty.openpty()
-        import fcntl
-        import struct
-        import termios
-
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        where = os.pathsep.join([str(HERE), str(HERE.parents[1])])
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, scene, str(folder)],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env={**os.environ, "PYTHONPATH": where, "TERM": "xterm-256color"},
-        )
-        os.close(slave)
-        self.seen = ""
-
-    def until(self, told: str) -> None:
-        """Reads until the screen has shown a text."""
-        while told not in self.plain():
-            data = os.read(self.master, 65536)
-            assert data, self.plain()
-            self.seen += data.decode(errors="replace")
-
-    def plain(self) -> str:
-        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.seen)
-
-    def press(self, keys: str) -> None:
-        os.write(self.master, keys.encode())
-
-    def end(self) -> int:
-        """Reads to the end; the exit code."""
-        try:
-            while data := os.read(self.master, 65536):
-                self.seen += data.decode(errors="replace")
-        except OSError:
-            pass  # Linux ends a pseudo-terminal with an error
-        os.close(self.master)
-        return self.process.wait(60)
+def terminal(scene: str, folder: Path) -> Terminal:
+    """The program in a pseudo-terminal."""
+    return Terminal(str(HERE), scene, str(folder), before=PROGRAM)
 
 
 def test_a_session_in_a_terminal_is_stopped_and_exits_with_0(tmp_path: Path) -> None:
-    at = Terminal("fresh", tmp_path)
+    at = terminal("fresh", tmp_path)
     at.until("none yet")
     at.press("e")
     at.until("asked for an evaluation")
@@ -109,7 +69,7 @@ def test_a_session_in_a_terminal_is_stopped_and_exits_with_0(tmp_path: Path) -> 
 
 
 def test_a_failed_session_exits_with_1(tmp_path: Path) -> None:
-    at = Terminal("failed", tmp_path)
+    at = terminal("failed", tmp_path)
     at.until("FAILED")
     at.press("q")
     assert at.end() == 1
@@ -118,7 +78,7 @@ def test_a_failed_session_exits_with_1(tmp_path: Path) -> None:
 def test_a_widget_that_breaks_stops_the_session_in_good_order_and_exits_with_1(
     tmp_path: Path,
 ) -> None:
-    at = Terminal("breaking", tmp_path)
+    at = terminal("breaking", tmp_path)
     at.until("update 40")
     at.press("a")
     assert at.end() == 1

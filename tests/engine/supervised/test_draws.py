@@ -20,6 +20,7 @@ from engine.supervised.draws import (
     mixed_levels,
     numbers,
     snr_levels,
+    snr_of,
 )
 
 SPEC = PretrainProfile(batch=8, window_frames=8)
@@ -94,3 +95,9 @@ def test_noise_levels_lie_between_speech_and_noise(low_noise: float) -> None:
     below = float((sigma < 0.05).double().mean())  # where speech is louder than the noise
     expected = math.log(0.05 / LOWEST_SIGMA) / math.log(1 / LOWEST_SIGMA)
     assert below == pytest.approx(low_noise * expected + (1 - low_noise) * 0.03, abs=0.03)
+
+
+@pytest.mark.parametrize("db", [-30.0, 0.0, 28.0])
+def test_a_levels_ratio_undoes_the_level_of_a_ratio(db: float) -> None:
+    found = snr_of(level_of(torch.tensor([db], dtype=torch.float64)))
+    assert found.log10().item() == pytest.approx(db / 10, abs=1e-6)
