@@ -47,6 +47,8 @@ from engine.types import HOP
 Phase: TypeAlias = Literal["front end", "decoder"]
 SECONDS_BETWEEN_LINES = 1.0
 """Of conditioning; a training's are `report_every`."""
+TOO_MANY = 20
+"""Steps that are all left out between two lines end a training: no later one would be better."""
 STATE_FILE, VOICE_FILE = "state.safetensors", "voice.safetensors"
 
 
@@ -69,6 +71,13 @@ class Progress:
     """By the average's weights, as in `HeldOut.loss`; None between evaluations."""
     held_out_bands: dict[str, float] = field(default_factory=dict)
     held_out_spectral: float | None = None
+    left_out: int = 0
+    """Steps since the line before that left the weights alone: their loss or gradient was not
+    finite."""
+
+
+class Diverged(ValueError):
+    """A training whose weights stand still; the message is one sentence."""
 
 
 class Trainer:
@@ -93,6 +102,7 @@ class Trainer:
         self.average = average.to(self.device).eval().requires_grad_(False)
         self.step, self.seconds, self.front_end_seconds = 0, 0.0, 0.0
         self.mark = time.perf_counter()
+        self.left_out = torch.zeros((), dtype=torch.int64, device=self.device)
         self.conditioned: Tensor | None = None
         self.entered: Phase | None = None
         self.objective = decoder_losses
@@ -163,6 +173,9 @@ class Trainer:
             front_end = {k: v for k, v in front_end.items() if not in_decoder(k)}
             self.model.load_state_dict(front_end, strict=False)
             self.condition(report)
+        if self.device.type == "cuda":
+            # Windows have one shape, so the fastest kernels are worth a search; clips have many.
+            torch.backends.cudnn.benchmark = self.phase == "decoder"
         self.entered = self.phase
 
     def condition(self, report: Callable[[Progress], None]) -> None:
@@ -258,6 +271,7 @@ class Trainer:
         self.optimizer.step()
         self.average_in()
         self.step += 1
+        self.left_out += broken
         # Copied, because the memory of a recorded CUDA graph is the next step's too.
         return {k: v.detach().clone() for k, v in {"loss": loss, **losses}.items()}, seconds
 
@@ -266,16 +280,15 @@ class Trainer:
         """Moving average, shorter at a phase's start so that early weights are soon forgotten."""
         at = self.step - (self.spec.front_end_steps if self.phase == "decoder" else 0)
         decay = min(self.spec.ema, (1 + at) / (10 + at))
-        new = self.model.state_dict()
-        for key, value in self.average.state_dict().items():
-            if in_decoder(key) and self.phase == "front end":
-                continue
-            if not in_decoder(key) and self.frozen:
-                continue
-            if value.is_floating_point():
-                value.lerp_(new[key], 1 - decay)
-            else:
-                value.copy_(new[key])
+        old, new = self.average.state_dict(), self.model.state_dict()
+        kept = "decoder" if self.phase == "front end" else "front end" if self.frozen else ""
+        moving = [k for k in old if kept != ("decoder" if in_decoder(k) else "front end")]
+        real = [k for k in moving if old[k].is_floating_point()]
+        # One kernel for all weights: one for each keeps a GPU waiting.
+        torch._foreach_lerp_([old[k] for k in real], [new[k] for k in real], 1 - decay)
+        for key in moving:
+            if not old[key].is_floating_point():
+                old[key].copy_(new[key])
 
     def judge(self, phase: Phase) -> HeldOut:
         """What the average makes of held-out speech."""
@@ -384,6 +397,15 @@ class Trainer:
             ):  # fmt: skip
                 break
         means = averaged(told)
+        left_out = int(self.left_out)
+        self.left_out.zero_()
+        if left_out == len(told) >= TOO_MANY:
+            raise Diverged(
+                f"none of the last {left_out} optimizer steps, up to step {self.step}, had a "
+                "finite loss and gradient, and the weights stand still; go on from the last "
+                "saved state with a lower learning_rate, device.precision = 'fp32' or "
+                "compile = false"
+            )
         self.tick()
         speed = heard / max(self.seconds - began, 1e-9)
         found = self.judge(phase) if self.step % spec.evaluate_every == 0 else None
@@ -395,6 +417,7 @@ class Trainer:
                 found.loss if found else None,
                 found.bands if found else {},
                 found.spectral if found else None,
+                left_out,
             )
         )  # fmt: skip
 

@@ -59,11 +59,15 @@ def pretrain(
         def report(now: Progress) -> None:
             if as_json:
                 typer.echo(json.dumps(asdict(now)))
-            elif now.held_out is not None or now.step % EVERY == 0 or now.step == now.steps:
+            elif now.held_out is not None or now.left_out or at_a_line(now):
                 tell(line(now))
 
         path = trainer.run(report)
         tell(f"voice {path}")
+
+
+def at_a_line(now: Progress) -> bool:
+    return now.step % EVERY == 0 or now.step == now.steps
 
 
 def line(now: Progress) -> str:
@@ -79,6 +83,8 @@ def line(now: Progress) -> str:
         held += f"  spectral {now.held_out_spectral:.3f}"
     if now.held_out_bands:
         held += f"  ({', '.join(f'{k} {v:.3f}' for k, v in now.held_out_bands.items())})"
+    if now.left_out:
+        held += f"  {now.left_out} steps left out, not finite"
     return (
         f"{now.phase}  step {now.step:6d}  {now.minutes:6.1f} min  {parts}  "
         f"lr {now.learning_rate:.1e}  {speed}{held}"

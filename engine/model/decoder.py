@@ -320,7 +320,24 @@ def upsample(x: Tensor, factor: int) -> Tensor:
     """Linear interpolation (B, C, T) -> (B, C, T x factor), half-pixel centres, edges held."""
     if factor == 1:
         return x
-    return F.interpolate(x, size=x.shape[-1] * factor, mode="linear", align_corners=False)
+    if x.device.type == "cpu":
+        return F.interpolate(x, size=x.shape[-1] * factor, mode="linear", align_corners=False)
+    return upsample_by_lerp(x, factor)
+
+
+def upsample_by_lerp(x: Tensor, factor: int) -> Tensor:
+    """`upsample`, in x's dtype, out of operations that a GPU has fast kernels for.
+
+    CUDA's linear interpolation gives a thread one moment of all rows and channels: two thirds of
+    a training step on an H200 went there.
+    """
+    before = torch.cat((x[..., :1], x[..., :-1]), dim=-1)
+    behind = torch.cat((x[..., 1:], x[..., -1:]), dim=-1)
+    places = (torch.arange(factor, device=x.device) + 0.5) / factor - 0.5
+    first = factor // 2  # outputs that lie before the middle of their input
+    left = torch.lerp(x[..., None], before[..., None], -places[:first].to(x.dtype))
+    right = torch.lerp(x[..., None], behind[..., None], places[first:].to(x.dtype))
+    return torch.cat((left, right), dim=-1).flatten(-2)
 
 
 def downsample(x: Tensor, factor: int) -> Tensor:

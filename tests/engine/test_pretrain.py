@@ -13,7 +13,7 @@ from safetensors import safe_open
 from engine import checkpoint
 from engine.data import PreparedCorpus, open_corpora
 from engine.model.config import ModelConfig
-from engine.pretrain import Progress, Trainer, in_decoder
+from engine.pretrain import TOO_MANY, Diverged, Progress, Trainer, in_decoder
 from engine.profile import DeviceSpec, PretrainProfile
 from tests.voices import tiny_config, write_corpus, write_voice
 
@@ -244,6 +244,25 @@ def test_what_is_not_finite_leaves_the_weights_alone(
     assert math.isnan(trainer.one_step()[0]["loss"]) == (spoilt == "loss")
     assert trainer.step == 1
     assert all(torch.equal(v, before[k]) for k, v in trainer.model.named_parameters())
+
+
+def test_steps_left_out_are_told_and_a_training_that_stands_still_ends_with_a_sentence(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make(report_every=TOO_MANY, evaluate_every=1000, save_every=1000, steps=1000)
+    losses, told = trainer.losses, []
+    good = {3, 7}
+
+    def spoil() -> tuple[dict[str, torch.Tensor], float]:
+        parts, seconds = losses()
+        factor = 1.0 if trainer.step in good else float("nan")
+        return {**parts, "noise": parts["noise"] * factor}, seconds
+
+    monkeypatch.setattr(trainer, "losses", spoil)
+    with pytest.raises(Diverged, match=f"none of the last {TOO_MANY} .* up to step {2 * TOO_MANY}"):
+        trainer.run(told.append)
+    assert [progress.left_out for progress in told] == [TOO_MANY - len(good)]
+    assert not (trainer.folder / "voice.safetensors").exists()  # nothing saved is written over
 
 
 # --- going on from another voice ------------------------------------------------

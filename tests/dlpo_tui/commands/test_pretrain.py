@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,7 @@ def test_a_line_tells_the_phase_its_losses_and_the_held_out_figures_by_level() -
     assert line(first) == (
         "front end  step     50     0.5 min  mel 0.7000  lr 2.0e-03  160.0 s/s  held-out 0.7100"
     )
+    assert line(replace(first, left_out=3)).endswith("0.7100  3 steps left out, not finite")
     assert line(Progress("conditioning", 160, 1928, 0.1, 800.0)) == (
         "conditioning  160 of 1928 clips  800.0 s/s"
     )

@@ -8,9 +8,9 @@ import pytest
 from engine.model.config import ModelConfig
 
 BUNDLED = (
-    '{"symbols": 151, "encoder_channels": 128, "encoder_kernel": 5, "encoder_layers": 3, '
-    '"speaker_channels": 8, "duration_lstm": 64, "range_lstm": 64, "hop": 300, '
-    '"sample_rate": 22050, "cond_channels": 136, "u_pre": 160, "u_out": [128, 128, 64, 32, 24], '
+    '{"symbols": 151, "encoder_channels": 256, "encoder_kernel": 5, "encoder_layers": 3, '
+    '"speaker_channels": 16, "duration_lstm": 64, "range_lstm": 64, "hop": 300, '
+    '"sample_rate": 22050, "cond_channels": 272, "u_pre": 384, "u_out": [256, 128, 64, 32, 24], '
     '"u_factors": [5, 5, 3, 2, 2], "u_dilations": [[1, 2, 4, 8], [1, 2, 4, 8], [1, 2, 4, 8], '
     '[1, 2, 1, 2], [1, 2, 1, 2]], "d_pre": 16, "d_out": [24, 32, 64, 128], '
     '"d_dilations": [[1, 2, 4], [1, 2, 4], [1, 2, 4], [1, 2, 4]], "speech_rms": 0.08}'
@@ -70,7 +70,7 @@ def test_derived_sizes() -> None:
         (changed(u_out=[1, "2"]), "u_out must be a whole number"),
         (changed(u_dilations=3), "u_dilations must be a list of lists"),
         (changed(d_dilations=[1]), "d_dilations must be a list of whole numbers"),
-        (changed(cond_channels=135), "cond_channels is 135, and .* is 136"),
+        (changed(cond_channels=271), "cond_channels is 271, and .* is 272"),
         (changed(cond_channels="136"), "cond_channels is '136'"),
         (changed(u_out=[8, 8, 8, 8]), "u_out has 4 levels, u_factors 5"),
         (changed(u_dilations=[[1, 2, 4, 8]]), "u_dilations has 1 levels"),
@@ -81,7 +81,7 @@ def test_derived_sizes() -> None:
         (changed(u_factors=[5, 5, 3, 2, 3]), "u_factors multiply to 450, and hop is 300"),
         (changed(hop=256, u_factors=[4, 4, 4, 2, 2]), "a frame is 300 audio samples"),
         (changed(encoder_kernel=4), "encoder_kernel must be odd"),
-        (changed(encoder_channels=127, cond_channels=135), "encoder_channels must be even"),
+        (changed(encoder_channels=127, cond_channels=271), "encoder_channels must be even"),
         (changed(d_pre=15), "d_pre and d_out must be even"),
         (changed(blocks_per_level=3), "blocks_per_level is 3"),
         (changed(range_lstm=0), "every size must be above 0"),

@@ -17,6 +17,7 @@ from engine.model.decoder import (
     embed_noise_level,
     hold_edge,
     upsample,
+    upsample_by_lerp,
 )
 from engine.model.wavegrad2 import WaveGrad2
 from engine.types import HOP
@@ -173,6 +174,19 @@ def test_held_edge_upsamples_as_alone(factor: int, real: int, padding: int) -> N
     mask = (torch.arange(real + padding) < real)[None, None]
     held = upsample(hold_edge(x, mask), factor)[..., : real * factor]
     torch.testing.assert_close(held, upsample(x[..., :real], factor))
+
+
+@pytest.mark.parametrize("length", [1, 2, 9])
+@pytest.mark.parametrize("factor", [2, 3, 4, 5, 7])
+def test_a_gpus_upsampling_is_the_same_linear_interpolation(factor: int, length: int) -> None:
+    x = torch.randn(2, 3, length, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    found, wanted = upsample_by_lerp(x, factor), upsample(x, factor)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=5e-6)
+    weight = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(1))
+    (one,) = torch.autograd.grad((found * weight).sum(), x)
+    (other,) = torch.autograd.grad((wanted * weight).sum(), x)
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    assert upsample_by_lerp(x.bfloat16(), factor).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 5])

@@ -82,7 +82,7 @@ def test_parameter_counts_of_large() -> None:
 
 def test_speakers_only_widen_their_table() -> None:
     one, nine = (empty(ModelConfig.narrow(speakers=n)) for n in (1, 9))
-    assert parameter_count(nine) - parameter_count(one) == 8 * 8
+    assert parameter_count(nine) - parameter_count(one) == 8 * 16
 
 
 def test_memory_matches_maum(
