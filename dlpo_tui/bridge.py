@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -26,6 +29,9 @@ from engine.messages import (
 )
 
 log = logging.getLogger(__name__)
+
+BEHIND_THE_SCREEN = 10
+"""Niceness of the session's threads: on cores that training fills, a key would have to wait."""
 
 
 class SessionLike(Protocol):
@@ -106,6 +112,7 @@ class Bridge:
         self._events.append(event)
 
     def _work(self) -> None:
+        step_back()
         try:
             session = self._open_session(self._emit)
             with self._lock:
@@ -125,6 +132,16 @@ class Bridge:
     def _fail(self, why: str, refused: bool = False) -> None:
         if not self._ended:
             self._emit(SessionEnded(self._updates, "failed", why, refused))
+
+
+def step_back() -> None:
+    """Lets the screen's thread run before this one and those that it starts, torch's among them.
+
+    Where threads have a priority of their own (Linux), and where it may be changed.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND_THE_SCREEN)
 
 
 def sentence(error: BaseException) -> str:

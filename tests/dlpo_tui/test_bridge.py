@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 from queue import SimpleQueue
 
 import pytest
 import scenes
 
-from dlpo_tui.bridge import Bridge, SessionLike, sentence
+from dlpo_tui.bridge import BEHIND_THE_SCREEN, Bridge, SessionLike, sentence
 from engine.messages import (
     Command,
     CommandRefused,
@@ -146,3 +148,22 @@ def test_join_gives_up_in_time() -> None:
     assert not bridge.join(0.01)
     bridge.send(Stop())
     assert bridge.join(10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives threads their own priority")
+def test_the_session_and_what_it_starts_stand_behind_the_screen() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before, found = niceness(), []
+
+    class Asking(Broken):
+        def run(self) -> None:
+            found.append(niceness())
+            worker = threading.Thread(target=lambda: found.append(niceness()))
+            worker.start()
+            worker.join()
+
+    assert Bridge(Asking(None).open).join(10)
+    assert found == [max(before, BEHIND_THE_SCREEN)] * 2
+    assert niceness() == before
