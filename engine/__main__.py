@@ -50,7 +50,7 @@ def say(data: dict[str, object]) -> None:
 
 def session(options: argparse.Namespace) -> int:
     from engine import journal, preflight
-    from engine.resume import reopen
+    from engine.reopening import reopen
     from engine.session import Session
 
     if (options.profile is None) == (options.resume is None):

@@ -7,7 +7,6 @@ themselves. Never pickle.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,17 +23,13 @@ from torch.optim import Optimizer
 from engine import checkpoint
 from engine import profile as profiles
 from engine.files import replacing
-from engine.journal import JournalError, profile_of, replay
-from engine.messages import Snapshot
+from engine.journal import JournalError, profile_of
 from engine.profile import Profile
+from engine.reopening import check_folder, folder_of, saved
 
 FORMAT_VERSION = 1
 KEPT = 2
 """States that stay on disk: the newest, and one should the disk have damaged that."""
-
-
-MAY_CHANGE = ("train.updates", "train.save_every", "train.samples_every", "train.resume_every")
-"""Keys that a run may go on with other values of: no update's numbers depend on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +49,6 @@ class State:
     """(prompts, R) scores of the evaluation at the start, which the alarm compares with."""
     identity: Mapping[str, str]
     """What must be the same where the session goes on: prompts, rewards, schedule."""
-
-
-def folder_of(run: Path) -> Path:
-    return run / "resume"
-
-
-def start_path(run: Path) -> Path:
-    """The voice the session began with: its frozen front end, and the reference of a KL."""
-    return folder_of(run) / "start.safetensors"
 
 
 def write(run: Path, state: State) -> None:
@@ -85,27 +71,15 @@ def write(run: Path, state: State) -> None:
         old.unlink(missing_ok=True)
 
 
-def saved(run: Path) -> list[Path]:
-    """The states of a run, newest first."""
-    return sorted(folder_of(run).glob("update-*.safetensors"), reverse=True)
-
-
 def newest(run: Path) -> State:
     """The newest state that can be read.
 
     Raises:
         JournalError: the run has none, one sentence.
     """
-    states = saved(run)
-    if not run.is_dir():
-        raise JournalError(f"there is no run {run}; a run is a folder, such as runs/NAME-DATE-TIME")
-    if not states or not start_path(run).is_file():
-        raise JournalError(
-            f"{run} has nothing to go on from (no state in {folder_of(run)}): it ended before its "
-            "first update; begin it anew with its profile"
-        )
+    check_folder(run)
     reasons = []
-    for path in states:
+    for path in saved(run):
         try:
             return read(path)
         except (SafetensorError, OSError, ValueError, KeyError) as error:
@@ -132,30 +106,6 @@ def read(path: Path) -> State:
         tensors.get("first"),
         told["identity"],
     )
-
-
-def reopen(run: Path, changes: Sequence[str] = ()) -> tuple[Profile, Snapshot]:
-    """What a session goes on with: its resolved profile, and the fold of its journal.
-
-    Raises:
-        JournalError, ProfileError: no such run, nothing to go on from, a change that would
-            make it another run, or it has finished; one sentence.
-    """
-    profile = profile_of(run, changes)
-    newest(run)
-    other = [change for change in changes if change.partition("=")[0].strip() not in MAY_CHANGE]
-    if other:
-        raise JournalError(
-            f"{run} goes on as it was: --set {other[0]} would make it another run; branch one off "
-            "a snapshot with --from, or turn a knob while it runs"
-        )
-    now = replay(run)
-    if now.ended and now.ended.reason == "finished" and now.update >= profile.train.updates:
-        raise JournalError(
-            f"{run} has finished its {now.update} updates; for more of them add "
-            f"--set train.updates={2 * now.update}"
-        )
-    return profile, dataclasses.replace(now, ended=None, phase="loading")
 
 
 def branch(snapshot: Path, profile: Path | None, changes: Sequence[str] = ()) -> Profile:

@@ -28,6 +28,7 @@ from engine.journal import Journal, events
 from engine.learner import Learner, identity
 from engine.profile import Profile
 from engine.recorded import windows
+from engine.reopening import start_path
 from engine.rewards.base import Scores, reward, score_clips
 from engine.rl.advantages import advantages
 from engine.rl.update import Problem, Speech, optimise, own_clips, ratio_error
@@ -127,7 +128,7 @@ class Session:
         self.device = choose_device(profile.device)
         wanted = profile
         if self.before is not None:
-            began_with = replace(profile.voice, checkpoint=str(resume.start_path(self.folder)))
+            began_with = replace(profile.voice, checkpoint=str(start_path(self.folder)))
             wanted = replace(profile, voice=began_with)
         self.parts: Parts = assemble(wanted, self.device)
         self.voice = self.parts.voice
@@ -158,7 +159,7 @@ class Session:
             self.notice(f"no GPU: {told}", "warning")
         self.check_ratio()
         self.look()
-        checkpoint.save(resume.start_path(self.folder), self.voice.model, self.voice.card)
+        checkpoint.save(start_path(self.folder), self.voice.model, self.voice.card)
         self.keep()
 
     def go_on(self, before: m.Snapshot) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import audio, checkpoint, resume
+from engine import audio, checkpoint
 from engine.checkpoint import CheckpointError
 from engine.diffusion.sampler import OneRow, RolloutNoise, rollout
 from engine.diffusion.schedule import NoiseSchedule
+from engine.reopening import start_path
 from engine.synthesis import Utterance, stack
 from engine.types import Policy, Trajectory
 
@@ -33,7 +34,7 @@ def speak(
     where the rollout computed more than one row at a time. Errors: CheckpointError where the
     starting voice is not in the run's folder any more.
     """
-    path = resume.start_path(folder)
+    path = start_path(folder)
     if not path.is_file():
         raise CheckpointError(
             f"the session's start cannot be heard again: its voice {path} is gone; put it back"

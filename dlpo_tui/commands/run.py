@@ -80,7 +80,7 @@ def open_run(
     if resume is not None:
         if profile is not None or branch is not None:
             raise ValueError("--resume goes on with a run as it was: leave out PROFILE and --from")
-        from engine.resume import reopen
+        from engine.reopening import reopen
 
         settings, before = reopen(resume, changes)
         keep_profile(settings, resume)
@@ -137,11 +137,13 @@ def screen_run(opening: Opening) -> int:
 
     def open_session(emit: m.Emit) -> SessionLike:
         # Here, behind the first paint: both load torch.
-        from engine import preflight
+        from engine import preflight, resume
         from engine.session import Session
 
         if opening.before is None:
             preflight.check(opening.settings)
+        else:
+            resume.newest(folder)
         return Session(opening.settings, folder, emit, opening.before)
 
     folder = opening.folder
@@ -158,9 +160,11 @@ def headless_run(opening: Opening, as_json: bool) -> int:
     from dlpo_tui.lines import Lines
 
     with err.status("looking for what the profile names"):  # on a terminal only
-        from engine import preflight
+        from engine import preflight, resume
         from engine.session import Session
 
+        if opening.before is not None:
+            resume.newest(opening.folder)
         try:
             if opening.before is None:
                 preflight.check(opening.settings)

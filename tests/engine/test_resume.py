@@ -32,6 +32,7 @@ from engine.messages import (
     UpdateFinished,
 )
 from engine.profile import ProfileError
+from engine.reopening import reopen, saved, start_path
 from engine.resume import State
 from engine.rl.algorithms import ALGORITHMS
 from engine.session import Session
@@ -154,7 +155,7 @@ def test_a_resumed_session_is_the_one_that_was_never_stopped(
     """Killed within its second update, after alpha and the learning rate were turned."""
     profile, folder = begin(place, f"killed-{name}", f"train.algorithm={name}", *extra(name))
     run(profile, folder, until=lambda e: e == PhaseEntered(1, "optimise"))
-    again, before = resume.reopen(folder)
+    again, before = reopen(folder)
     assert again == profile
     resumed, whole = run(again, folder, before), unstopped(name)
     assert_same(weights(resumed), weights(whole))
@@ -169,7 +170,7 @@ def test_a_resumed_session_is_the_one_that_was_never_stopped(
 
 
 def weights_at_start(folder: Path) -> dict[str, Tensor]:
-    return checkpoint.load(resume.start_path(folder)).model.state_dict()
+    return checkpoint.load(start_path(folder)).model.state_dict()
 
 
 MOMENTS: dict[str, When] = {
@@ -191,7 +192,7 @@ def test_it_does_not_matter_when_it_was_killed(
 ) -> None:
     profile, folder = begin(place, f"moment-{moment}")
     run(profile, folder, until=MOMENTS[moment])
-    again, before = resume.reopen(folder)
+    again, before = reopen(folder)
     resumed = run(again, folder, before)
     assert_same(weights(resumed), weights(unstopped("dlpo")))
     assert told(folder) == told(unstopped("dlpo").folder)
@@ -201,11 +202,11 @@ def test_stopped_twice_and_resumed_twice(place: Path, unstopped: Callable[[str],
     profile, folder = begin(place, "twice")
     run(profile, folder, stop=lambda e: e == PhaseEntered(0, "optimise"))
     for update in (1, 2):
-        again, before = resume.reopen(folder)
+        again, before = reopen(folder)
         assert before.ended is None
         wanted = PhaseEntered(update, "score")
         run(again, folder, before, stop=lambda e, wanted=wanted: e == wanted)
-    again, before = resume.reopen(folder)
+    again, before = reopen(folder)
     resumed = run(again, folder, before)
     assert_same(weights(resumed), weights(unstopped("dlpo")))
     assert sum(isinstance(e, SessionResumed) for e in journals.events(folder)) == 3
@@ -233,7 +234,7 @@ def test_a_process_that_is_gone_loses_the_update_in_flight(place: Path) -> None:
         cwd=Path(__file__).parents[2], env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 9, done.stderr
-    again, before = resume.reopen(folder)
+    again, before = reopen(folder)
     assert resume.newest(folder).update == before.update == 1
     resumed = run(again, folder, before)
     whole = run(*begin(place, "not gone", *changes))
@@ -246,8 +247,8 @@ def test_more_updates_may_be_asked_for_than_the_run_had(
     _, folder = begin(place, "more", "train.updates=2", "evaluation.every=0")
     run(profiles_of(folder), folder)
     with pytest.raises(JournalError, match=r"has finished its 2 updates; .* train.updates=4"):
-        resume.reopen(folder)
-    again, before = resume.reopen(folder, ["train.updates=3"])
+        reopen(folder)
+    again, before = reopen(folder, ["train.updates=3"])
     longer = run(again, folder, before)
     assert longer.update == 3
     assert replay(folder).started.updates == 3  # type: ignore[union-attr]
@@ -270,7 +271,7 @@ def stopped(place: Path, tmp_path: Path) -> Path:
 
 
 def test_two_states_are_kept_and_the_older_stands_in_for_a_damaged_one(stopped: Path) -> None:
-    newest, older = resume.saved(stopped)
+    newest, older = saved(stopped)
     assert (newest.name, older.name) == ("update-000002.safetensors", "update-000001.safetensors")
     newest.write_bytes(newest.read_bytes()[:100])
     assert resume.newest(stopped).update == 1
@@ -283,14 +284,14 @@ def test_the_torn_line_of_a_killed_process_is_cut_off(stopped: Path) -> None:
     path = stopped / "events.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"at": "2026-11-25T17:00:00", "kind": "UpdateFin')
-    profile, before = resume.reopen(stopped)
+    profile, before = reopen(stopped)
     run(profile, stopped, before)
     assert path.read_bytes().startswith(whole)
     assert replay(stopped).update == UPDATES
 
 
 def test_a_run_at_work_is_not_opened_twice(stopped: Path) -> None:
-    profile, before = resume.reopen(stopped)
+    profile, before = reopen(stopped)
     at_work = Session(profile, stopped, lambda event: None, before)
     with pytest.raises(JournalError, match="is at work in another process"):
         Session(profile, stopped, lambda event: None, before)
@@ -314,7 +315,7 @@ def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
         torch.tensor([[float("nan"), 1.0]]), {"training prompts": "abc"},
     )  # fmt: skip
     resume.write(tmp_path, state)
-    again = resume.read(resume.saved(tmp_path)[0])
+    again = resume.read(saved(tmp_path)[0])
     assert (again.update, again.skipped, again.statistics) == (7, 2, {"Fête": [0.1, 1 / 3]})
     assert again.identity == state.identity
     assert_same(dict(again.policy), dict(state.policy))
@@ -328,21 +329,21 @@ def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match=r"there is no run .*nowhere"):
-        resume.reopen(tmp_path / "nowhere")
+        reopen(tmp_path / "nowhere")
     with pytest.raises(JournalError, match=r"holds no profile.toml"):
-        resume.reopen(tmp_path)
+        reopen(tmp_path)
 
 
 def test_a_run_that_never_began_has_nothing_to_go_on_from(place: Path) -> None:
     profile, folder = begin(place, "never began")
     run(profile, folder, until=lambda e: e == PhaseEntered(0, "evaluate"))
     with pytest.raises(JournalError, match="ended before its first update"):
-        resume.reopen(folder)
+        reopen(folder)
 
 
 def test_a_change_that_would_make_it_another_run_is_refused(stopped: Path) -> None:
     with pytest.raises(JournalError, match=r"knobs.alpha=9 would make it another run.*--from"):
-        resume.reopen(stopped, ["knobs.alpha=9"])
+        reopen(stopped, ["knobs.alpha=9"])
 
 
 def test_other_prompts_than_it_was_begun_with_are_refused(place: Path, tmp_path: Path) -> None:
@@ -351,7 +352,7 @@ def test_other_prompts_than_it_was_begun_with_are_refused(place: Path, tmp_path:
     profile, folder = begin(place, "other prompts", f"prompts.train={prompts}")
     run(profile, folder, until=lambda e: e == PhaseEntered(1, "score"))
     prompts.write_text("Stay.\n")
-    again, before = resume.reopen(folder)
+    again, before = reopen(folder)
     session = run(again, folder, before)
     end = list(journals.events(folder))[-1]
     assert isinstance(end, SessionEnded)
@@ -360,8 +361,8 @@ def test_other_prompts_than_it_was_begun_with_are_refused(place: Path, tmp_path:
 
 
 def test_a_state_of_another_network_is_refused(stopped: Path) -> None:
-    profile, before = resume.reopen(stopped)
-    for path in resume.saved(stopped):
+    profile, before = reopen(stopped)
+    for path in saved(stopped):
         state = resume.read(path)
         name = next(iter(state.policy))
         resume.write(stopped, replace(state, policy={**state.policy, name: torch.zeros(1)}))

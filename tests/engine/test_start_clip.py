@@ -29,6 +29,7 @@ from engine.messages import (
     Stop,
     UpdateFinished,
 )
+from engine.reopening import start_path
 from engine.session import Session
 from tests.voices import write_profile, write_voice
 
@@ -184,7 +185,7 @@ def test_a_rollout_that_is_not_there_is_refused(place: Path, update: int, index:
 def test_without_the_starting_voice_it_is_refused(place: Path) -> None:
     def react(event: Event) -> tuple[Command, ...]:
         if isinstance(event, UpdateFinished) and event.update == 1:
-            resume.start_path(place / "lost").unlink()
+            start_path(place / "lost").unlink()
             return (RenderStart(1, 0),)
         return ()
 
