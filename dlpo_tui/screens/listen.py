@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widgets import Input
 
 from dlpo_tui import formats, saving
-from dlpo_tui.keys import Place, bindings, hints
+from dlpo_tui.keys import Key, Place, bindings, hints
 from dlpo_tui.screens.hearing import Hearing
 from dlpo_tui.screens.key_page import KeyPage
 from dlpo_tui.screens.saving import Saving
@@ -156,6 +156,20 @@ class ListenScreen(Hearing):
         if len(self.head.sources) == 1:
             keys = [key for key in keys if not key.action.endswith("flip")]
         self.bar.show(keys)
+
+    def possible(self, key: Key) -> bool:
+        """Whether the command palette should offer a key."""
+        action = key.action.removeprefix("screen.")
+        utterance = self.said.selected
+        if action == "flip":
+            return len(self.head.sources) > 1
+        if action == "edit":
+            return utterance is not None
+        if action in ("play", "save", "serve"):
+            return utterance is not None and bool(utterance.takes)
+        if action == "silence":
+            return self.sound.playing() is not None
+        return True
 
     def say(self, sentence: str) -> None:
         self.answer.say(sentence)

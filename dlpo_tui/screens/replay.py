@@ -8,7 +8,7 @@ from typing import ClassVar
 from rich.text import Text
 
 from dlpo_tui import formats
-from dlpo_tui.keys import Place, bindings, hints
+from dlpo_tui.keys import Key, Place, bindings, hints
 from dlpo_tui.replaying import REFUSED, Replay
 from dlpo_tui.screens.key_page import KeyPage
 from dlpo_tui.screens.run import SERVE, RunScreen
@@ -97,6 +97,10 @@ class ReplayScreen(RunScreen):
             return
         keys = [key for key in hints("replay", "session") if not key.action.startswith(HELD_BACK)]
         self.bar.show([SERVE if self.deaf and key.action == "play" else key for key in keys])
+
+    def possible(self, key: Key) -> bool:
+        """Whether the command palette should offer a key."""
+        return not key.action.startswith((*HELD_BACK, "type"))
 
     def action_step(self, by: int) -> None:
         self.replay.step(by)

@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 
 from dlpo_tui.keys import KEYS
 from dlpo_tui.listening import ListenApp
+from dlpo_tui.palette import possible
 from dlpo_tui.screens.devices import Devices
 from dlpo_tui.screens.key_page import KeyPage
 from dlpo_tui.screens.listen import ListenScreen
@@ -347,6 +348,20 @@ async def test_two_voices_are_flipped_from_the_same_place_on(tmp_path: Path) -> 
         assert at.heard()[-1] == "001-a.wav"
         assert starts[-1] == 0.0
         assert at.screen.head.side == "A"
+
+
+async def test_the_palette_offers_what_can_be_done_now(tmp_path: Path) -> None:
+    def offered(seat: Seat) -> set[str]:
+        return {key.action.removeprefix("screen.") for key, _ in possible(seat.screen)}
+
+    about_a_clip = {"play", "save", "serve", "edit"}
+    async with seated(tmp_path) as seat:
+        assert not offered(seat) & {*about_a_clip, "flip", "silence"}
+        assert {"new_seed", "help", "ask"} <= offered(seat)
+        await seat.say("One.")
+        assert about_a_clip <= offered(seat)
+    async with seated(tmp_path, voices=2) as seat:
+        assert "flip" in offered(seat)
 
 
 async def test_there_is_no_other_voice_to_flip_to(tmp_path: Path) -> None:

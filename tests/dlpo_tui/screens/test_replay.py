@@ -12,6 +12,7 @@ from conftest import Noted
 from journals import write_run
 from textual.pilot import Pilot
 
+from dlpo_tui.palette import possible
 from dlpo_tui.replay_app import ReplayApp
 from dlpo_tui.replaying import REFUSED, Replay
 from dlpo_tui.screens.key_page import KeyPage
@@ -169,3 +170,12 @@ async def test_the_table_is_filtered_as_in_a_session(tmp_path: Path) -> None:
         assert at.app.run_screen.clips.has_focus
         await at.press("p")
         assert len(at.sound.played) == 1
+
+
+async def test_the_palette_offers_no_command(tmp_path: Path) -> None:
+    for events in (scenes.running(7), scenes.finished()):
+        async with seated(tmp_path / str(len(events)), events) as seat:
+            offered = {key.name for key, _ in possible(seat.app.screen)}
+            assert not offered & {"pause", "save", "single", "evaluate", "undo", "alpha"}
+            assert "knobs.type" not in offered
+            assert {"play", "help", "charts.zoom"} <= offered
