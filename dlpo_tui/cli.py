@@ -17,6 +17,7 @@ from dlpo_tui.commands import (
     replay,
     report,
     run,
+    study,
 )
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 for command in (
     run.run,
+    study.study,
     replay.replay,
     report.report,
     listen.listen,

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -16,15 +15,12 @@ import pytest
 import soundfile
 from torch import Tensor
 
-from engine import checkpoint, journal
-from engine import messages as m
-from engine import profile as profiles
+from engine import checkpoint
 from engine.messages import Column
 from engine.own_schedule import schedule_for
 from engine.profile import ScheduleSpec
 from engine.rewards import registry
-from engine.session import Session
-from tests.voices import write_corpus, write_profile, write_voice
+from tests.voices import write_corpus, write_voice
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 Run = Callable[..., dict]
@@ -167,37 +163,6 @@ def test_recordings_and_sentences_are_both_judged(
     assert len(result["candidates"]) == len(result["finalists"]) == 2
     assert all(row["distance_db"] > 0 for row in result["candidates"])
     assert all(row["distance_db"] is None for row in result["finalists"])
-
-
-def test_a_row_of_the_algorithms_table_is_paired(
-    script: Callable[[str], ModuleType], tmp_path: Path
-) -> None:
-    write_profile(tmp_path, write_voice(tmp_path / "voice.safetensors"))
-    profile = profiles.load(tmp_path / "tiny.toml", ["train.updates=1"])
-    folder = journal.create(profile, "", datetime(2026, 11, 25))
-    events: list[m.Event] = []
-    Session(profile, folder, events.append).run()
-    bench = script("algorithms")
-    ((_, now),) = bench.runs(tmp_path / "runs")
-    told = bench.row(now)
-    means = [e.scores["loudness"].mean for e in events if isinstance(e, m.EvaluationFinished)]
-    loudness = told["loudness"]
-    assert (told["algorithm"], told["updates"], told["prompts"]) == ("dlpo", 1, 2)
-    assert [loudness["before"], loudness["after"]] == pytest.approx([means[0], means[-1]])
-    assert loudness["change"] == pytest.approx(means[-1] - means[0])
-    assert loudness["low"] < loudness["change"] < loudness["high"]
-    assert bench.table([told]).startswith("| | loudness | clipping |\n|---|---|---|\n| `dlpo` | -")
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "shown"),
-    [(0.1, 0.3, "1.00 → 1.20, **+0.20** (+0.10 to +0.30)"), (-0.1, 0.5, "1.00 → 1.20, +0.20 (")],
-)
-def test_only_a_sure_change_is_bold(
-    script: Callable[[str], ModuleType], low: float, high: float, shown: str
-) -> None:
-    score = {"before": 1.0, "after": 1.2, "change": 0.2, "low": low, "high": high}
-    assert script("algorithms").cell(score).startswith(shown)
 
 
 def test_the_charts_are_drawn_within_what_a_screen_may_take(

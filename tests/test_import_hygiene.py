@@ -47,7 +47,7 @@ from typer.testing import CliRunner
 for arguments in (
     ["--help"], ["run", "--help"], ["pretrain", "--help"], ["compare", "--help"],
     ["doctor", "--help"], ["fetch", "--help"], ["profiles"], ["profiles", "explain"],
-    ["report", "--help"], ["profiles", "check", "profiles/ljspeech.toml"],
+    ["report", "--help"], ["study", "--help"], ["profiles", "check", "profiles/ljspeech.toml"],
 ):
     assert CliRunner().invoke(cli.app, arguments).exit_code == 0
     tell(" ".join(arguments))

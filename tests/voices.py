@@ -127,3 +127,19 @@ knobs.learning_rate = 1e-3
 """
     )
     return path
+
+
+def write_methods(folder: Path, voice: Path) -> Path:
+    """A folder of three profiles that a study compares: base, which learns nothing, ddpo, dlpo."""
+    text = write_profile(folder, voice).read_text()
+    methods = folder / "methods"
+    methods.mkdir()
+    rates = {"base": 0.0, "ddpo": 1e-3, "dlpo": 1e-3}
+    for name, rate in rates.items():
+        algorithm = name if name != "base" else "dlpo"
+        changed = text.replace('name = "tiny"', f'name = "{name}"')
+        changed = changed.replace("train = { ", f'train = {{ algorithm = "{algorithm}", ')
+        (methods / f"{name}.toml").write_text(
+            changed.replace("learning_rate = 1e-3", f"learning_rate = {rate}")
+        )
+    return methods

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from engine.device import generator
 from engine.model.decoder import Decoder
 from engine.model.wavegrad2 import WaveGrad2
 from engine.supervised.dataset import Dataset, stretches, waves
@@ -72,3 +73,28 @@ def judge_decoder(
         distances.append(float(found["spectral"]))
     loss = sum(bands.values()) / len(bands)
     return HeldOut(loss, bands, sum(distances) / len(distances))
+
+
+@torch.no_grad()
+def judge_each(decoder: Decoder, cond: Tensor, data: Dataset, width: int) -> tuple[float, ...]:
+    """L1 on the noise of each of N clips: the mean over BANDS_DB of one window of `width` frames.
+
+    Window and noise are drawn on the CPU by the clip's place, so every device hears the same.
+    cond (F, C) as in `judge_decoder`.
+    """
+    device, levels = cond.device, len(BANDS_DB)
+    level = level_of(torch.tensor(BANDS_DB, dtype=torch.float32, device=device))[:, None]
+    found = []
+    for clip, frames in enumerate(data.frame_counts):
+        rng = generator(0, "held out", clip)
+        start = int(torch.randint(0, max(frames - width, 0) + 1, (), generator=rng))
+        heard = min(width, frames)
+        eps = torch.randn(levels, heard * HOP, generator=rng).to(device)
+        rows, starts = (torch.full((levels,), at, device=device) for at in (clip, start))
+        wave = waves(data, rows, starts, heard)
+        told = stretches(cond, data, rows, starts, heard)
+        losses = decoder_losses(
+            decoder.predict_noise, wave, told, level, eps, eps, spectral=False, mel=False
+        )
+        found.append(float(losses["noise"]))
+    return tuple(found)

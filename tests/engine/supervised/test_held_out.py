@@ -8,7 +8,7 @@ from engine.data import SAMPLE_RATE_HZ
 from engine.spectra import mel_filters
 from engine.supervised.conditioning import condition_all
 from engine.supervised.dataset import Dataset
-from engine.supervised.held_out import BANDS_DB, judge_decoder, judge_front_end
+from engine.supervised.held_out import BANDS_DB, judge_decoder, judge_each, judge_front_end
 from engine.supervised.objective import MelHead, front_end_losses
 from tests.voices import tiny_model
 
@@ -44,3 +44,16 @@ def test_a_front_end_is_judged_on_every_frame(data: Dataset) -> None:
         whole = front_end_losses(model, head, data, torch.tensor(data.by_length), FILTERS)
     assert found.loss == pytest.approx(float(whole["mel"]), rel=1e-5)
     assert (found.bands, found.spectral) == ({}, None)
+
+
+def test_each_clip_is_judged_by_itself_and_alike_every_time(data: Dataset) -> None:
+    model = tiny_model()
+    cond = condition_all(model, data)
+    found = judge_each(model.decoder, cond, data, 8)
+    assert len(found) == len(data.frame_counts)
+    assert len(set(found)) == len(found)
+    assert found == judge_each(model.decoder, cond, data, 8)
+    assert found != judge_each(tiny_model(seed=1).decoder, cond, data, 8)
+    longest = max(data.frame_counts)
+    silent = judge_each(Silent(), cond, data, 2 * longest)  # type: ignore[arg-type]
+    assert silent == pytest.approx([(2 / torch.pi) ** 0.5] * len(found), abs=0.02)
