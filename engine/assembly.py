@@ -19,7 +19,7 @@ from engine.device import generator
 from engine.own_schedule import chain_length, resolve
 from engine.profile import Profile, ProfileError, ScheduleSpec
 from engine.recorded import Recording, record
-from engine.rewards import registry
+from engine.rewards import ensemble, registry
 from engine.rewards.base import ScoreModel
 from engine.synthesis import Utterance, utter
 from engine.text import TextError
@@ -57,6 +57,9 @@ def assemble(profile: Profile, device: torch.device) -> Parts:
     speaker = voice.speaker(profile.voice.speaker)
     schedule = choose_schedule(profile, voice, notices)
     weights = choose_rewards(profile).weights
+    spread = profile.reward.spread
+    if profile.reward.combine == "ensemble" and (why := ensemble.warning(weights, spread)):
+        notices.append(why)
     try:
         registry.check_disjoint(weights, (*profile.judges.models, *profile.judges.optional))
         judges = choose_judges(profile, notices)

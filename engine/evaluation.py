@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,19 @@ T_975 = (
     2.12, 2.11, 2.10, 2.09, 2.09, 2.08, 2.07, 2.07, 2.06, 2.06, 2.06, 2.05, 2.05, 2.05,
 )  # fmt: skip
 """Student's t, 97.5 % quantile, 1 to 29 degrees of freedom."""
+
+FEWEST = 3
+"""Pairs below which nothing is sure: two prompts move alike by chance, and word errors come in
+steps, so that alike may mean without any spread."""
+
+DRIFT = {"loudness": 6.0}
+"""Column -> how far its mean may go from the start's, either way. 6 LU is twice the amplitude;
+honest sessions of ten updates were seen to move by up to 5.7 (README), and a policy that is paid
+for its level, or whose predictor is pleased by it, goes on from there."""
+
+AUDIBLE = {"clipping": 1e-3}
+"""Judge -> how much worse it may get before that counts, 0 for the others. A share of 0.001 is 22
+clipped audio samples a second; far fewer are sure to be more than none, and are not heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +87,39 @@ def interval(values: Tensor) -> Interval | None:
     return Interval(mean, mean - half, mean + half, count)
 
 
-def fooled(start: Tensor, now: Evaluation, rewards: set[str]) -> str:
+def fooled(start: Tensor, now: Evaluation, weights: Mapping[str, float]) -> str:
     """A sentence where a reward has risen while a judge got worse; empty where not.
 
-    `start` holds the scores (prompts, R) at the session's start, in the same columns. Both by
-    the paired difference to it over the same prompts and noise, and
-    both with a 95 % interval that excludes 0.
+    `start` holds the scores (prompts, R) at the session's start, in the same columns; `weights`
+    are the reward's, whose signs say which way each of its columns rises. A judge is every other
+    column that has a better direction; and whatever is in `DRIFT`, the reward or not, must stay
+    near the start, whichever way is better. Everything by the paired difference to the start
+    over the same prompts and noise, and by a 95 % interval that lies wholly beyond 0, or beyond
+    what is allowed. Fewer than `FEWEST` pairs are no evidence.
     """
-    risen, fallen = [], []
+    risen, fallen, moved = [], [], []
     for at, column in enumerate(now.scores.columns):
-        gain = interval(better(column) * (now.scores.values - start)[:, at])
-        if gain is None or gain.count < 2 or column.higher_is_better is None:
+        name, weight = column.name, weights.get(column.name, 0.0)
+        change = interval((now.scores.values - start)[:, at])
+        if change is None or change.count < FEWEST:
             continue
-        if column.name in rewards and gain.low > 0:
-            risen.append(f"{column.name} by {gain.mean:.3g}")
-        if column.name not in rewards and gain.high < 0:
-            fallen.append(f"{column.name} by {-gain.mean:.3g}")
-    if not risen or not fallen:
+        if weight and beyond(change, weight, 0.0):
+            risen.append(f"{name} by {change.mean:.3g}")
+        judges = not weight and column.higher_is_better is not None
+        if judges and beyond(change, -better(column), AUDIBLE.get(name, 0.0)):
+            fallen.append(f"{name} by {-better(column) * change.mean:.3g}")
+        if name in DRIFT and beyond(change, change.mean, DRIFT[name]):
+            moved.append(f"{name} by {change.mean:+.3g} {column.unit}")
+    worse = [f"a judge got worse ({', '.join(fallen)})"] if fallen else []
+    worse += [f"the level ran away ({', '.join(moved)})"] if moved else []
+    if not risen or not worse:
         return ""
-    return f"the reward rose ({', '.join(risen)}) while a judge got worse ({', '.join(fallen)})"
+    return f"the reward rose ({', '.join(risen)}) while {' and '.join(worse)}"
+
+
+def beyond(change: Interval, direction: float, allowed: float) -> bool:
+    """Whether the whole interval lies further than `allowed` in the direction of this sign."""
+    return change.low > allowed if direction > 0 else change.high < -allowed
 
 
 def better(column: Column) -> float:

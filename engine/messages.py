@@ -131,7 +131,7 @@ class Clip:
     scores: dict[str, float | None]
     """Every reward and judge by column; None where the model failed."""
     reward: float | None = None
-    """Weighted sum the policy is trained on; None where a score of it failed."""
+    """What the policy is trained on, the sum or ensemble; None where a score of it failed."""
     advantage: float | None = None
     """None for failures and for evaluation clips, which train nothing."""
 
@@ -245,7 +245,7 @@ class ClipRendered:
     scores: dict[str, float | None]
     """By the models that score rollouts; None where one failed."""
     reward: float | None = None
-    """Weighted sum; None where a score of it failed."""
+    """Sum or ensemble; None where a score of it failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ class EvaluationFinished:
 
     update: int
     scores: dict[str, Interval | None]
-    """By column; None where every clip failed."""
+    """By column, an ensemble's as "reward"; None where every clip failed."""
     seconds: float
     """Wall time."""
 
@@ -293,7 +293,7 @@ class CheckpointSaved:
 
 @dataclass(frozen=True, slots=True)
 class AlarmRaised:
-    """The reward rises while a judge falls: the policy may be fooling the reward."""
+    """The reward rises while a judge falls or the level runs away: it may have been fooled."""
 
     update: int
     sentence: str

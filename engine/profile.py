@@ -152,12 +152,19 @@ class TrainSpec:
 
 @dataclass(frozen=True, slots=True)
 class RewardSpec:
-    """What the policy is trained on: a weighted sum of scores."""
+    """What the policy is trained on: scores, summed or as an ensemble."""
 
     models: Mapping[str, float] = field(default_factory=lambda: {"distillmos": 1.0})
-    """Score column -> weight."""
+    """Score column -> weight; below 0 where a lower score is better, such as wer."""
     fallback: Mapping[str, float] = field(default_factory=dict)
     """What stands in, loudly, where a model's weights are missing."""
+    combine: Literal["sum", "ensemble"] = "sum"
+    """sum: weights times scores, each in its own unit; ensemble: every score in standard
+    deviations of the evaluation at the start, then their weighted mean less `spread` times their
+    disagreement; see docs/algorithms.md."""
+    spread: float = 0.5
+    """k of the ensemble, 0 or more: how much a clip loses by each standard deviation between its
+    rewards; 0: their mean; 1, with two of equal weight: the worse one."""
     max_failed: float = 0.5
     """Share of failed clips in one update past which the session stops."""
 
@@ -181,7 +188,7 @@ class EvaluationSpec:
     every: int = 10
     """Updates between evaluations; one more at the start and at the end. 0: never."""
     prompts: int = 8
-    """How many of the held-out sentences."""
+    """How many of the held-out sentences; the alarm needs at least 3, an ensemble 2."""
     seed: int = 1234
     """Of the fixed noise."""
 
@@ -505,6 +512,47 @@ def algorithm_rules(profile: Profile) -> tuple[tuple[bool, str], ...]:
     )
 
 
+def reward_rules(profile: Profile) -> tuple[tuple[bool, str], ...]:
+    """Refuses ensembles without a scale or of one reward, and a spread that would not be read."""
+    spec, evaluation, default = profile.reward, profile.evaluation, RewardSpec()
+    ensemble = spec.combine == "ensemble"
+    named = {"models": spec.models, "fallback": spec.fallback}
+    lonely = next((key for key, models in named.items() if models and members(models) < 2), "")
+    return (
+        (spec.spread >= 0, f"reward.spread is 0 or more, not {spec.spread:g}"),
+        (
+            ensemble or spec.spread == default.spread,
+            f"reward.spread = {spec.spread:g} is not read where the rewards are summed: leave that "
+            "out, or choose reward.combine = 'ensemble'",
+        ),
+        (
+            not (ensemble and lonely),
+            f"reward.combine = 'ensemble' weighs rewards against each other: reward.{lonely} "
+            "names at least two of a weight other than 0, such as { distillmos = 1.0, wer = -1.0 }",
+        ),
+        (
+            not ensemble or evaluation.every > 0,
+            "reward.combine = 'ensemble' takes every reward's scale from the evaluation at the "
+            "start: evaluation.every is above 0",
+        ),
+        (
+            not ensemble or evaluation.prompts >= 2,
+            "reward.combine = 'ensemble' takes every reward's scale from the evaluation at the "
+            f"start: evaluation.prompts is at least 2, not {evaluation.prompts}",
+        ),
+        (
+            not ensemble or profile.train.algorithm != "rwr_raw",
+            "rwr_raw takes rewards above 0, and an ensemble's are 0 on average: take rwr, or "
+            "reward.combine = 'sum'",
+        ),
+    )
+
+
+def members(weights: Mapping[str, float]) -> int:
+    """How many columns have a weight other than 0."""
+    return sum(weight != 0 for weight in weights.values())
+
+
 def schedule_rules(spec: ScheduleSpec) -> tuple[tuple[bool, str], ...]:
     """Refuses chains that cannot be, and keys that a voice's own schedule would leave unread."""
     default = ScheduleSpec()
@@ -612,7 +660,8 @@ def check(profile: Profile, where: str) -> Profile:
         (profile.prompts.max_seconds > 0, "prompts.max_seconds is above 0"),
         (profile.prompts.most >= 0, f"prompts.most is 0 or more, not {profile.prompts.most}"),
     )
-    for fine, sentence in (*rules, *schedule_rules(profile.schedule), *algorithm_rules(profile)):
+    more = (*schedule_rules(profile.schedule), *reward_rules(profile), *algorithm_rules(profile))
+    for fine, sentence in (*rules, *more):
         if not fine:
             raise ProfileError(f"{where}: {sentence}")
     try:

@@ -46,7 +46,8 @@ class State:
     skipped: int
     """Updates in a row that left the weights alone."""
     first: Tensor | None
-    """(prompts, R) scores of the evaluation at the start, which the alarm compares with."""
+    """(prompts, R) scores of the evaluation at the start, which the alarm compares with and an
+    ensemble is scaled by."""
     identity: Mapping[str, str]
     """What must be the same where the session goes on: prompts, rewards, schedule."""
 

@@ -29,6 +29,7 @@ from engine.learner import Learner, identity
 from engine.profile import Profile
 from engine.recorded import windows
 from engine.reopening import start_path
+from engine.rewards import ensemble
 from engine.rewards.base import Scores, reward, score_clips
 from engine.rl.advantages import advantages
 from engine.rl.update import Problem, Speech, optimise, own_clips, ratio_error
@@ -69,6 +70,7 @@ class Session:
         self.opened = False
         self.seconds: dict[str, float] = {}
         self.first: Tensor | None = None
+        self.ensemble: ensemble.Ensemble | None = None
         self.latest: dict[str, m.Interval | None] = {}
 
     # --- from start to end
@@ -159,6 +161,8 @@ class Session:
             self.notice(f"no GPU: {told}", "warning")
         self.check_ratio()
         self.look()
+        if self.ensemble is not None:
+            self.notice(ensemble.told(self.ensemble))
         checkpoint.save(start_path(self.folder), self.voice.model, self.voice.card)
         self.keep()
 
@@ -169,6 +173,7 @@ class Session:
         self.learner.restore(state)
         self.update, self.skipped = state.update, state.skipped
         self.first = state.first
+        self.fix_scales()
         turned = [e for e in events(self.folder) if isinstance(e, m.KnobsChanged)]
         for change in turned:
             if change.update <= self.update:
@@ -205,7 +210,7 @@ class Session:
 
         with self.phase("score"):
             scores = self.score(traj, prompts)  # (B, R)
-            rewards = reward(scores, self.parts.weights)  # (B, R) -> (B,)
+            rewards = self.reward(scores)  # (B, R) -> (B,)
             self.check_failures(rewards)
             texts = tuple(u.text for u in prompts)
             total = rewards.total.to(self.device)
@@ -273,6 +278,22 @@ class Session:
             models += self.parts.judges
         texts = [u.text for u in prompts]
         return score_clips(models, traj.waveform, traj.lengths, self.rate, texts)
+
+    def reward(self, scores: Scores) -> RewardBatch:
+        """The sum or the ensemble, as the profile asks; ValueError where that has no scale yet."""
+        if self.profile.reward.combine == "ensemble" and self.ensemble is None:
+            raise ValueError("no clip has a reward before the evaluation at the start is done")
+        return reward(scores, self.parts.weights, self.ensemble)
+
+    def fix_scales(self) -> None:
+        """An ensemble's scales, from the scores at the start; the same when a session goes on."""
+        if self.profile.reward.combine != "ensemble" or self.first is None:
+            return
+        models = (*self.parts.rewards, *self.parts.judges)
+        columns = [column for model in models for column in model.columns]
+        self.ensemble = ensemble.fix(
+            columns, self.first, self.parts.weights, self.profile.reward.spread
+        )
 
     def speech(self, traj: Trajectory, prompts: list[Utterance], frames: tuple[int, ...]) -> Speech:
         """What the penalty noises: own clips, or a window of each prompt's recording."""
@@ -355,18 +376,26 @@ class Session:
                 (*self.parts.rewards, *self.parts.judges), self.profile.evaluation.seed,
                 self.profile.rollout.microbatch, between,
             )  # fmt: skip
+        if self.first is None:
+            self.first = now.scores.values
+            try:
+                self.fix_scales()
+            except ValueError as error:
+                raise SessionError("; ".join([str(error), *now.scores.failures[:1]])) from None
+        rewards = self.reward(now.scores)
         rows = clips.evaluations(
             self.folder, self.update, self.profile.evaluation.seed, now, self.parts.held_out,
-            self.voice.card.speakers, reward(now.scores, self.parts.weights), self.rate,
+            self.voice.card.speakers, rewards, self.rate,
         )  # fmt: skip
         self.emit(m.ClipsScored(self.update, rows))
         self.latest = now.intervals()
+        if self.ensemble is not None:
+            self.latest["reward"] = interval(rewards.total)
         took = time.perf_counter() - began
         self.emit(m.EvaluationFinished(self.update, self.latest, took))
         for failure in now.scores.failures[:3]:
             self.notice(failure, "warning")
-        self.first = now.scores.values if self.first is None else self.first
-        if alarm := fooled(self.first, now, set(self.parts.weights)):
+        if alarm := fooled(self.first, now, self.parts.weights):
             self.emit(m.AlarmRaised(self.update, alarm))
 
     def save(self, label: str = "") -> None:
@@ -454,7 +483,7 @@ class Session:
             )  # fmt: skip
             path = start_clip.write(self.folder, update, index, traj, self.rate)
             scores = self.score(traj, prompts[index : index + 1])
-            self.emit(clips.rendered(update, index, path, reward(scores, self.parts.weights)))
+            self.emit(clips.rendered(update, index, path, self.reward(scores)))
         except (OSError, ValueError) as error:
             self.emit(m.CommandRefused(self.update, sentence(error), "RenderStart"))
 

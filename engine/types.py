@@ -101,7 +101,7 @@ class RewardBatch:
     scores: Tensor
     """(B, R) raw scores, each in its own unit; NaN where the model failed."""
     total: Tensor
-    """(B,) weighted sum, what the policy is trained on; NaN where `valid` is False."""
+    """(B,) sum or ensemble, what the policy is trained on; NaN where `valid` is False."""
     valid: Tensor
     """(B,) bool; False rows carry no gradient."""
     failures: tuple[str, ...]

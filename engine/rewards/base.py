@@ -17,6 +17,7 @@ from torch import Tensor
 
 from engine import audio
 from engine.messages import Column
+from engine.rewards.ensemble import Ensemble
 from engine.rewards.registry import unknown_name
 from engine.types import RewardBatch
 
@@ -106,11 +107,13 @@ def score_clips(
     return Scores(columns, values, log.sentences())
 
 
-def reward(scores: Scores, weights: Mapping[str, float]) -> RewardBatch:
-    """total_b = sum over the named columns of weight * score_b; a clip that lacks one is invalid.
+def reward(
+    scores: Scores, weights: Mapping[str, float], ensemble: Ensemble | None = None
+) -> RewardBatch:
+    """total_b = sum over the named columns of weight * score_b, or what the ensemble makes of them.
 
-    A column where lower is better takes a negative weight. Columns without a weight, or of
-    weight 0, are carried along and invalidate nothing.
+    A clip that lacks a named column is invalid. A column where lower is better takes a negative
+    weight. Columns without a weight, or of weight 0, are carried along and invalidate nothing.
 
     Raises:
         ValueError: an unknown column, a weight that is not finite or points the wrong way, or
@@ -124,8 +127,11 @@ def reward(scores: Scores, weights: Mapping[str, float]) -> RewardBatch:
     used = {names.index(name): weight for name, weight in weights.items() if weight != 0.0}
     if not used:
         raise ValueError("A reward needs at least one score column with a weight other than 0.")
-    needed = scores.values[:, list(used)]
-    total = needed @ needed.new_tensor(list(used.values()))
+    needed, factors = scores.values[:, list(used)], list(used.values())
+    if ensemble is None:
+        total = needed @ needed.new_tensor(factors)
+    else:
+        total = ensemble.total([names[at] for at in used], needed, factors)
     return RewardBatch(names, scores.values, total, torch.isfinite(needed).all(-1), scores.failures)
 
 

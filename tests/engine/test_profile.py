@@ -248,6 +248,10 @@ IMPOSSIBLE = {
     "schedule.betas=[0.1, 1.0]": "every one of schedule.betas lies between 0 and 1",
     "schedule.betas=[0.0]": "every one of schedule.betas lies between 0 and 1",
     "reward.models={}": "reward.models names at least one score",
+    "reward.spread=-0.1": "reward.spread is 0 or more, not -0.1",
+    "reward.spread=0.2": "reward.spread = 0.2 is not read where the rewards are summed",
+    "reward.combine=ensemble": "reward.combine = 'ensemble' weighs rewards against each other: "
+    "reward.models names at least two",
     "reward.max_failed=0": "reward.max_failed lies between 0 and 1",
     "reward.max_failed=1.5": "reward.max_failed lies between 0 and 1",
     "evaluation.every=-1": "evaluation.every is 0 or more",
@@ -343,6 +347,33 @@ def test_raw_weights_are_not_negative(write, change: str) -> None:
     told = refused(write(""), "train.algorithm=rwr_raw", change)
     assert "the weight of wer is above 0; rwr takes either sign" in told
     assert load(write(""), ["train.algorithm=rwr", change])
+
+
+ENSEMBLE = "reward={combine='ensemble', models={distillmos=1.0, wer=-1.0}}"
+
+
+def test_an_ensemble_is_of_two_rewards_or_more(write) -> None:
+    spec = load(write(""), [ENSEMBLE, "reward.spread=0"]).reward
+    assert (spec.combine, spec.spread) == ("ensemble", 0.0)
+    told = refused(write(""), ENSEMBLE, "reward.models.wer=0.0")
+    assert "reward.models names at least two of a weight other than 0" in told
+    told = refused(write(""), ENSEMBLE, "reward.fallback={dnsmos=1.0}")
+    assert "reward.fallback names at least two of a weight other than 0" in told
+    assert load(write(""), [ENSEMBLE, "reward.fallback={dnsmos=1.0, cer=-1.0}"])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("evaluation.every=0", "from the evaluation at the start: evaluation.every is above 0"),
+        ("evaluation.prompts=1", "at the start: evaluation.prompts is at least 2, not 1"),
+        ("train.algorithm=rwr_raw", "rwr_raw takes rewards above 0, and an ensemble's are 0 on"),
+    ],
+)
+def test_an_ensemble_needs_what_gives_it_a_scale(write, change: str, told: str) -> None:
+    positive = "reward.models={distillmos=1.0, dnsmos=1.0}"
+    assert told in refused(write(""), ENSEMBLE, positive, change)
+    assert load(write(""), [positive, change])
 
 
 # --- hash -----------------------------------------------------------------------

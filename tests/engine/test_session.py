@@ -12,10 +12,14 @@ from torch import Tensor
 
 from engine import audio, checkpoint, journal, learner, session
 from engine import profile as profiles
+from engine.checkpoint import Card
 from engine.journal import Journal, replay
 from engine.messages import (
+    AlarmRaised,
     CheckpointSaved,
+    Clip,
     ClipsScored,
+    Column,
     Command,
     CommandRefused,
     Evaluate,
@@ -39,12 +43,14 @@ from engine.messages import (
     UpdateFinished,
     advance,
 )
+from engine.model.wavegrad2 import WaveGrad2
+from engine.rewards import registry
 from engine.rewards.base import ScoreError
 from engine.rewards.loudness import Loudness
 from engine.rl.algorithms import ALGORITHMS, Algorithm
 from engine.session import MAX_SKIPPED, Session, sentence
 from engine.types import HOP
-from tests.voices import tiny_model, write_corpus, write_profile, write_voice
+from tests.voices import tiny_config, tiny_model, write_corpus, write_profile, write_voice
 
 React = Callable[[Event, Session], None]
 Run = Callable[..., "Ran"]
@@ -357,16 +363,165 @@ def test_fewer_rollouts_without_a_gpu_are_said_aloud(run: Run) -> None:
 
 
 def test_a_fooled_reward_raises_the_alarm(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, set[str]]] = []
+    asked: list[tuple[int, dict[str, float]]] = []
 
-    def fooled(start, now, rewards: set[str]) -> str:
-        asked.append((len(now.waves), rewards))
+    def fooled(start, now, weights: dict[str, float]) -> str:
+        asked.append((len(now.waves), weights))
         return "" if start is now.scores.values else "the reward rose while a judge got worse"
 
     monkeypatch.setattr(session, "fooled", fooled)
     ran = run("train.updates=1")
-    assert asked == [(2, {"loudness"})] * 2
+    assert asked == [(2, {"loudness": 1.0})] * 2
     assert [mark.kind for mark in replay(ran.folder).marks] == ["alarm", "checkpoint"]
+
+
+# --- a session that cheats ------------------------------------------------------
+
+
+@dataclass
+class Made:
+    """A reward made of a clip's loudness in LUFS."""
+
+    name: str
+    score: Callable[[Tensor], Tensor]
+    sample_rate_hz: int = 22050
+    differentiable: bool = False
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return (Column(self.name, "points", True),)
+
+    def __call__(self, waves: Tensor, texts: tuple[str, ...]) -> Tensor:
+        return self.score(Loudness()(waves, texts)[:, :1])
+
+
+REWARDS = {"pleased": lambda lufs: 5 + lufs / 10, "moderate": lambda lufs: -(lufs + 26).abs()}
+"""A predictor that takes louder for better; and an honest one: the start is 2 LU too quiet."""
+
+
+@pytest.fixture
+def gamble(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Ten updates of a quiet voice at a learning rate that gets far in them."""
+    model = WaveGrad2(replace(tiny_config(), speech_rms=0.02)).eval()
+    model.load_state_dict(tiny_model().state_dict())
+    checkpoint.save(place / "quiet.safetensors", model, Card(model.config, ("anna",), {}))
+    (place / "held-out.txt").write_text("Yes.\nNow.\nStay.\nHere.\n")
+    for name, score in REWARDS.items():
+        monkeypatch.setitem(registry.MODEL_COLUMNS, name, (name,))
+        monkeypatch.setitem(
+            registry.SCORE_MODELS, name, lambda device, name=name, score=score: Made(name, score)
+        )
+
+    def start(*changes: str) -> Ran:
+        return run(
+            f"voice.checkpoint={place}/quiet.safetensors",
+            f"prompts.evaluation={place}/held-out.txt",
+            "evaluation={every=5, prompts=4}",
+            "schedule.timesteps=2",
+            "rollout={batch=16, group=16, window=1, kept=1, antithetic=false, shared='unkept'}",
+            "train={algorithm='ddpo', updates=10, save_every=10, samples_every=10, microbatch=16}",
+            "knobs.learning_rate=1e-2",
+            *changes,
+        )
+
+    return start
+
+
+PLEASED = ("reward.models={pleased=1.0}", "judges.models=['loudness']")
+
+
+@pytest.mark.parametrize("changes", [(), PLEASED], ids=["paid for loudness", "pleased by it"])
+def test_a_session_that_cheats_rings_within_ten_updates(
+    gamble: Run, changes: tuple[str, ...]
+) -> None:
+    ran = gamble(*changes)
+    assert ran.ended == SessionEnded(10, "finished")
+    alarms = ran.of(AlarmRaised)
+    assert alarms
+    assert alarms[0].update <= 10
+    reward = "pleased" if changes else "loudness"
+    for alarm in alarms:
+        assert alarm.sentence.startswith(f"the reward rose ({reward} by ")
+        assert "the level ran away" in alarm.sentence or "clipping" in alarm.sentence
+    assert "alarm" in {mark.kind for mark in replay(ran.folder).marks}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("reward.models={moderate=1.0}", "judges.models=['loudness']"),
+        (*PLEASED, "knobs.alpha=0.0"),
+    ],
+    ids=["an honest reward", "a reward without weight"],
+)
+def test_the_same_session_without_a_reason_to_cheat_never_rings(
+    gamble: Run, changes: tuple[str, ...]
+) -> None:
+    ran = gamble(*changes)
+    assert ran.ended == SessionEnded(10, "finished")
+    assert ran.of(AlarmRaised) == []
+    start, *later = (event.scores for event in ran.of(EvaluationFinished))
+    assert len(later) == 2
+    stood_still = "knobs.alpha=0.0" in changes
+    assert all((scores == start) == stood_still for scores in later)
+
+
+# --- an ensemble of rewards -----------------------------------------------------
+
+ENSEMBLE = ("reward={combine='ensemble', models={loudness=1.0, clipping=-1.0}}",)
+
+
+def rollout_clips(ran: Ran) -> list[Clip]:
+    return [c for e in ran.of(ClipsScored) for c in e.clips if c.kind == "rollout"]
+
+
+def test_an_ensemble_is_scaled_by_the_start_and_trains(run: Run, whole: Ran) -> None:
+    ran = run(*ENSEMBLE)
+    assert ran.ended == SessionEnded(2, "finished")
+    first = [c for e in ran.of(ClipsScored) for c in e.clips if c.update == 0]
+    scores = torch.tensor([[c.scores["loudness"], -c.scores["clipping"]] for c in first]).double()
+    mean, deviation = scores.mean(0), scores.std(0).clamp(min=torch.tensor([0.6, 0.002]).double())
+    for clip in (*first, *rollout_clips(ran)):
+        raw = torch.tensor([clip.scores["loudness"], -clip.scores["clipping"]]).double()
+        z = (raw - mean) / deviation
+        expected = float(z.mean() - 0.5 * z.std(unbiased=False))
+        assert clip.reward == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    assert "the rewards are counted from the start's mean, in its deviations: loud" in ran.notices
+    assert not same(ran, whole)
+    for event in ran.of(EvaluationFinished):
+        assert set(event.scores) == {"loudness", "clipping", "reward"}
+    assert not any("reward" in event.scores for event in whole.of(EvaluationFinished))
+
+
+def test_an_ensemble_goes_on_as_if_never_stopped(run: Run) -> None:
+    whole = run(*ENSEMBLE, "train.updates=3")
+    half = run(*ENSEMBLE, "train.updates=3", react=once(under_way("rollout", 1), Stop()))
+    assert half.ended == SessionEnded(1, "stopped")
+    events: list[Event] = []
+    before = replace(replay(half.folder), ended=None)
+    again = Ran(Session(half.session.profile, half.folder, events.append, before), events)
+    again.session.run()
+    assert again.ended == SessionEnded(3, "finished")
+    assert same(again, whole)
+    rewards = {(c.update, c.index): c.reward for c in rollout_clips(whole)}
+    assert all(rewards[c.update, c.index] == c.reward for c in rollout_clips(again))
+    assert again.of(EvaluationFinished)[-1].scores == whole.of(EvaluationFinished)[-1].scores
+
+
+def test_an_ensemble_without_a_scale_ends_in_one_sentence(run: Run, failing) -> None:
+    failing(lambda call, text: text == "Yes.")
+    ran = run(*ENSEMBLE)
+    assert ran.ended.reason == "failed"
+    told = "the ensemble takes the scale of loudness from the evaluation at the start, where 1 of 2"
+    assert ran.ended.error.startswith(told)
+    assert "; loudness failed on clip 1 of 2" in ran.ended.error
+    assert ran.of(UpdateFinished) == []
+
+
+def test_a_spread_that_rewards_agreement_is_told(run: Run) -> None:
+    odd = "reward={combine='ensemble', spread=1.5, models={loudness=1.0, clipping=-1.0}}"
+    assert "reward.spread = 1.5 is above 1:" in run(odd, "train.updates=1").notices
+    assert "reward.spread" not in run(*ENSEMBLE, "train.updates=1").notices
 
 
 # --- the ratio before the first update ------------------------------------------
