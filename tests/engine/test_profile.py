@@ -367,7 +367,7 @@ def test_an_ensemble_is_of_two_rewards_or_more(write) -> None:
     [
         ("evaluation.every=0", "from the evaluation at the start: evaluation.every is above 0"),
         ("evaluation.prompts=1", "at the start: evaluation.prompts is at least 2, not 1"),
-        ("train.algorithm=rwr_raw", "rwr_raw takes rewards above 0, and an ensemble's are 0 on"),
+        ("train.algorithm=rwr_raw", "rwr_raw takes rewards above 0, and an ensemble's lie on"),
     ],
 )
 def test_an_ensemble_needs_what_gives_it_a_scale(write, change: str, told: str) -> None:
