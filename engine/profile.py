@@ -542,8 +542,8 @@ def reward_rules(profile: Profile) -> tuple[tuple[bool, str], ...]:
         ),
         (
             not ensemble or profile.train.algorithm != "rwr_raw",
-            "rwr_raw takes rewards above 0, and an ensemble's lie on both sides of it: take rwr, or "
-            "reward.combine = 'sum'",
+            "rwr_raw takes rewards above 0, and an ensemble's lie on both sides of it: take rwr, "
+            "or reward.combine = 'sum'",
         ),
     )
 
