@@ -12,16 +12,23 @@ from dlpo_tui.sound import Sound, speaker
 from dlpo_tui.themed import run_quietly
 
 if TYPE_CHECKING:
+    from dlpo_tui.keeping import Keeping
     from engine.preference import Choice
 
 
 class BlindApp(BaseApp):
     """Looks at the rendering ten times a second."""
 
-    def __init__(self, rendering: Rendering, sound: Sound, sources: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        rendering: Rendering,
+        sound: Sound,
+        sources: tuple[str, str],
+        keeping: Keeping | None = None,
+    ) -> None:
         super().__init__()
         self.rendering = rendering
-        self.blind_screen = BlindScreen(rendering, sound, sources)
+        self.blind_screen = BlindScreen(rendering, sound, sources, keeping)
 
     def on_mount(self) -> None:
         self.push_screen(self.blind_screen)
@@ -46,11 +53,17 @@ class BlindApp(BaseApp):
 
 
 def run_blind(
-    rendering: Rendering, sources: tuple[str, str], sound: Sound | None = None
+    rendering: Rendering,
+    sources: tuple[str, str],
+    keeping: Keeping | None = None,
+    sound: Sound | None = None,
 ) -> tuple[str, tuple[Choice, ...]]:
-    """Shows the test until it is over or left; where its log lies if it failed, the answers."""
+    """Shows the test until it is over or left; where its log lies if it failed, the answers.
+
+    `keeping`: what writes each answer down as it is given.
+    """
     sound = sound or speaker()
-    app = BlindApp(rendering, sound, sources)
+    app = BlindApp(rendering, sound, sources, keeping)
     why = run_quietly(app, "blind")
     sound.close()
     return why, tuple(app.blind_screen.answers)

@@ -186,7 +186,7 @@ KEYS: tuple[Key, ...] = (
     Key("y,right", "y", "prefer('Y')", "Y better", "Y is better; → too", "blind"),
     Key("equals_sign,0", "=", "prefer('')", "no difference", "neither is better", "blind"),
     Key("backspace", "⌫", "take_back", "take back", "take the last answer back", "blind"),
-    Key("enter", "enter", "finish", "", "after the last answer: the result", "blind"),
+    Key("enter", "enter", "finish", "", "after the last answer: result, then scores", "blind"),
     Key("s", "s", "silence", "", "stop the sound", "blind"),
     Key("o", "o", "serve", "", "serve the clip heard last to a browser, on 127.0.0.1", "blind"),
     Key("less_than_sign", "< >", "volume(-1)", "", "softer, louder", "blind"),

@@ -1,4 +1,4 @@
-"""What can be known of a voice before torch is loaded: whether its file is there."""
+"""What can be known of a voice before torch is loaded: which file it is, and that it is there."""
 
 from __future__ import annotations
 
@@ -14,3 +14,13 @@ def require_file(source: str) -> None:
         from engine.checkpoint import read_card
 
         read_card(Path(source))
+
+
+def resolved(source: str) -> str:
+    """The file behind a run's folder or RUN@NAME; anything else as it was given.
+
+    Errors: RunVoiceError, one sentence.
+    """
+    from engine.run_voices import voice_file
+
+    return voice_file(source)

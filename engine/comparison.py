@@ -1,4 +1,4 @@
-"""Two voices on the same prompts and the same noise: paired scores with intervals, and who wins.
+"""Two voices on the same prompts and the same noise: paired scores, how sure, and who wins.
 
 Computes a table's content; knows neither how it is drawn nor where it is written.
 """
@@ -21,6 +21,16 @@ from engine.messages import Column, Interval, Progressing
 from engine.own_schedule import chain_length, schedule_for
 from engine.profile import ScheduleSpec
 from engine.rewards.base import ScoreModel, score_clips
+from engine.significance import (
+    EXACT,
+    FLIPS,
+    LEVEL,
+    RESAMPLES,
+    bootstrap,
+    fewest_pairs,
+    holm,
+    sign_flip,
+)
 from engine.synthesis import utter
 
 
@@ -36,19 +46,24 @@ class Row:
     a: Interval | None
     b: Interval | None
     difference: Interval | None
-    """Of B - A, over the prompts that both have a score for."""
+    """Of B - A, over the prompts that both have a score for; by bootstrap."""
+    student: Interval | None
+    """The same difference with Student's interval."""
     wins: tuple[int, int, int] | None
     """Prompts where A is better, neither, B; None where no direction is better."""
+    p_value: float | None
+    """Of the sign-flip test of "no difference", by itself."""
+    p_holm: float | None
+    """The same, corrected for the number of scores in the table."""
 
     @property
     def significant(self) -> bool:
-        """True where the paired difference's 95 % interval leaves out 0; one pair never does."""
-        d = self.difference
-        return d is not None and d.count > 1 and (d.low > 0 or d.high < 0)
+        """True where the corrected p is below LEVEL; few pairs never get there."""
+        return self.p_holm is not None and self.p_holm < LEVEL
 
     @property
     def verdict(self) -> Literal["A", "B", "differs", ""]:
-        """Who is better; differs: no direction is better; empty: the interval holds 0."""
+        """Who is better; differs: no direction is better; empty: it could be chance."""
         if self.difference is None or not self.significant:
             return ""
         if self.column.higher_is_better is None:
@@ -106,6 +121,7 @@ class Comparison:
             "pace": self.pace,
             "seed": self.seed,
             "sample_rate": self.sample_rate,
+            "statistics": statistics(),
             "scores": rows,
             "prompts": [
                 {
@@ -190,10 +206,10 @@ def tabulate(
     a: Side, b: Side, speaker: str, pace: float, seed: int, rate: int, texts: tuple[str, ...]
 ) -> Comparison:
     """The rows of the table, and the sentences under it."""
-    rows = tuple(
+    rows = corrected([
         row(column, a.done.scores.values[:, at], b.done.scores.values[:, at])
         for at, column in enumerate(a.done.scores.columns)
-    )
+    ])  # fmt: skip
     notices = [f"{name}: {why}" for name, s in zip("AB", (a, b), strict=True)
                for why in s.done.scores.failures]  # fmt: skip
     if a.timesteps != b.timesteps:
@@ -202,17 +218,52 @@ def tabulate(
             f"A takes {a.timesteps} timesteps and B {b.timesteps}: the seed is the same, the "
             "noise of each timestep is not; --steps gives both one number",
         )
+    pairs = [row.difference.count for row in rows if row.difference is not None]
+    if pairs and max(pairs) < (fewest := fewest_pairs(len(pairs))):
+        notices.append(
+            f"{plural(max(pairs), 'prompt')} cannot tell the two apart: with "
+            f"{plural(len(pairs), 'score')} it takes {fewest} for p to fall below {LEVEL:g}"
+        )
     return Comparison(a, b, speaker, pace, seed, rate, texts, rows, tuple(notices))
 
 
 def row(column: Column, a: Tensor, b: Tensor) -> Row:
-    """Scores (N,) of one column by prompt -> means, paired difference and wins."""
-    difference = b - a
+    """Scores (N,) of one column by prompt -> means, paired difference, its test, and wins."""
+    difference = (b - a)[(b - a).isfinite()]
     wins = None
     if column.higher_is_better is not None:
-        gains = better(column) * difference[difference.isfinite()]
+        gains = better(column) * difference
         wins = (int((gains < 0).sum()), int((gains == 0).sum()), int((gains > 0).sum()))
-    return Row(column, interval(a), interval(b), interval(difference), wins)
+    student, resampled, p_value = interval(difference), None, None
+    if student is not None:
+        numbers = difference.double().cpu().numpy()
+        resampled, p_value = bootstrap(numbers, student), sign_flip(numbers)
+    return Row(column, interval(a), interval(b), resampled, student, wins, p_value, p_value)
+
+
+def corrected(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows of one table with their p values corrected for one another."""
+    tested = [row.p_value for row in rows if row.p_value is not None]
+    adjusted = iter(holm(tested))
+    return tuple(
+        row if row.p_value is None else replace(row, p_holm=next(adjusted)) for row in rows
+    )
+
+
+def statistics() -> dict[str, Any]:
+    """How the table's numbers are made, for whoever reads them as JSON."""
+    return {
+        "difference": f"mean of B - A; 95 % interval by bootstrap (BCa, {RESAMPLES} resamples of "
+        "the prompts, as wide as Student's)",
+        "student": "the same mean; Student's 95 % interval",
+        "p_value": f"sign-flip test, two-sided: all flips up to {EXACT} pairs, else {FLIPS}",
+        "p_holm": "p_value, corrected for the number of scores (Holm)",
+        "significant": f"p_holm < {LEVEL:g}",
+    }
+
+
+def plural(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
 
 
 def common_rate(a: Voice, b: Voice) -> int:

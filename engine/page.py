@@ -54,11 +54,16 @@ def page(folder: Path, now: m.Snapshot, heard: Sequence[Heard], clips: int) -> s
         section("Profile", profile(folder)),
         section("Versions", versions()),
     ]
+    return document(name, sections)
+
+
+def document(title: str, sections: Sequence[str]) -> str:
+    """A page of its own: style, script, and the promise to load nothing; `title` is HTML."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="referrer" content="no-referrer"><title>{name}</title>'
+        f'<meta name="referrer" content="no-referrer"><title>{title}</title>'
         f"<style>{STYLE}</style></head>\n<body>\n" + "\n".join(filter(None, sections)) +
         f"\n<script>{SCRIPT}</script></body></html>\n"
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The style and the one script of a run's page. Without the script only sorting is missing."""
+"""The style and the one script of a page: it sorts, and lets one clip sound at a time."""
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #fbfaf7; --panel: #f1eee8; --text: #22262d;
@@ -47,16 +47,22 @@ th { color: var(--label); font-weight: 600; white-space: nowrap; }
 th button { all: unset; cursor: pointer; }
 th button:hover, th button:focus-visible { text-decoration: underline; }
 audio { width: 15rem; height: 2rem; display: block; }
+.pair, .pair span { display: flex; align-items: center; gap: .2rem 1rem; }
+.pair span { gap: .4rem; }
 pre { background: var(--panel); padding: 1rem; border-radius: 6px; overflow-x: auto;
   font-size: .85rem; }
 summary { cursor: pointer; }
 @media (max-width: 40rem) { body { padding: 1rem .75rem 3rem; } audio { width: 12rem; }
   .figures { grid-template-columns: 1fr; } svg text { font-size: 17px; }
-  .wide { display: none; } }
+  .pair { flex-direction: column; align-items: flex-start; } .wide { display: none; } }
 @media print { audio { display: none; } }
 """
 
 SCRIPT = """
+document.addEventListener('play', event => {
+  for (const sound of document.querySelectorAll('audio'))
+    if (sound !== event.target) sound.pause();
+}, true);
 for (const table of document.querySelectorAll('table.sortable')) {
   const body = table.tBodies[0];
   table.querySelectorAll('thead th').forEach((head, column) => {

@@ -18,6 +18,7 @@ from engine.comparison import Comparison, ComparisonError, Row
 from engine.files import replacing, sync
 from engine.messages import Interval
 from engine.preference import Preference
+from engine.significance import LEVEL
 
 MISSING = "–"
 
@@ -93,12 +94,12 @@ def page(done: Comparison, heard: Preference | None = None) -> str:
         f"noise of seed {done.seed}",
         "",
         *(listening(heard) if heard else []),
-        "| score | unit | better is | A | B | B - A, paired, 95 % | better | clips A : tie : B |",
-        "|---|---|---|---|---|---|---|---|",
+        "| score | unit | better is | A | B | B - A, paired, 95 % | p | better | A : tie : B |",
+        "|---|---|---|---|---|---|---|---|---|",
         *(line(row) for row in done.rows),
         "",
-        "Bold: the 95 % interval of the paired difference leaves out 0. Each interval is one of "
-        f"{len(done.rows)}: of twenty scores that do not differ, one is marked by chance.",
+        "Intervals: bootstrap over the prompts (BCa), each score by itself. p: sign-flip test of "
+        f"the paired differences{corrected(done)}. Bold: p < {LEVEL:g}.",
         "",
         *(f"- {notice}\n" for notice in done.notices),
         "## Clips",
@@ -115,22 +116,19 @@ def page(done: Comparison, heard: Preference | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
+def corrected(done: Comparison) -> str:
+    """That the p values answer for one another, where there are several."""
+    tests = sum(row.p_value is not None for row in done.rows)
+    return f", corrected for {tests} scores (Holm)" if tests > 1 else ""
+
+
 def listening(heard: Preference) -> list[str]:
-    """The listener's preference, its interval and its test."""
-    share, p = heard.share, heard.p_value
-    lines = [
-        "## Heard blind",
-        "",
-        f"{len(heard.answers)} of {len(heard.trials)} pairs, equally loud, in random order: A was "
-        f"preferred {heard.count('A')} times, neither {heard.count('')} times, B "
-        f"{heard.count('B')} times.",
+    """The listener's preference, its interval, its test, and what is still needed."""
+    told = [
+        f"{len(heard.answers)} of {len(heard.trials)} pairs, equally loud, in random order.",
+        *filter(None, heard.lines()),
     ]
-    if share is not None and p is not None:
-        lines.append(
-            f"Of the {share.count} decided, {share.mean:.0%} prefer B (95 % interval "
-            f"{share.low:.0%} to {share.high:.0%}, Wilson); the exact two-sided sign test gives "
-            f"p = {p:.3g}."
-        )
+    lines = ["## Heard blind", "", *(f"- {line}" for line in told)]
     return [*lines, "", "## Scores", ""]
 
 
@@ -144,7 +142,7 @@ def line(row: Row) -> str:
     a, b = (number(v.mean if v else None) for v in (row.a, row.b))
     return (
         f"| {row.column.name} | {row.column.unit} | {direction} | {a} | {b} | {told} "
-        f"| {row.verdict or 'not shown'} | {wins} |"
+        f"| {number(row.p_holm)} | {row.verdict or 'not shown'} | {wins} |"
     )
 
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from dlpo_tui import completion
 from dlpo_tui.console import Exit, one_sentence, progress_bar, tell
 from dlpo_tui.formats import MISSING, column_decimals, score, squeezed
-from dlpo_tui.voice_files import require_file
+from dlpo_tui.voice_files import require_file, resolved
 
 if TYPE_CHECKING:
     from engine.comparison import Comparison, Row, Side
@@ -26,16 +28,26 @@ if TYPE_CHECKING:
     from engine.rewards.base import ScoreModel
 
 DEFAULT_MODELS = ("distillmos", "intelligibility", "loudness")
-WIDE = 80
-"""Columns from which the interval is written out and who is better is said."""
 LOOK = {"B": "green", "A": "red", "differs": "yellow", "": ""}
 """Colour of a difference, by what it says."""
+UNBOUND = 1000
+"""Columns in which a table is measured."""
 SAID = {"B": "B better", "A": "A better", "differs": "differs", "": ""}
+MARKS = {"B": "B", "A": "A", "differs": "≠", "": ""}
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A safetensors voice, or: bundled.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The other one.")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A",
+            help="A voice: safetensors, a run (its newest checkpoint), RUN@NAME, or: bundled.",
+            autocompletion=completion.run,
+        ),
+    ],
+    b: Annotated[
+        str, typer.Argument(metavar="B", help="The other one.", autocompletion=completion.run)
+    ],
     prompts: Annotated[
         str, typer.Option(help="Sentences: a file, a metadata.csv, a prepared corpus, or: bundled.")
     ] = "bundled",
@@ -53,7 +65,12 @@ def compare(
             help=f"A score model, once for each; if left out: {', '.join(DEFAULT_MODELS)}."
         ),
     ] = [],  # noqa: B006 (typer reads the default, nobody writes it)
-    report: Annotated[Path | None, typer.Option(help="New folder: scores, clips, a page.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="New folder: scores, clips, a summary.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="One HTML page, clips within it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     blind: Annotated[
         bool, typer.Option("--blind", help="First hear them in pairs on a screen, and choose.")
@@ -66,18 +83,19 @@ def compare(
     with one_sentence():
         if blind and not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise ValueError("--blind needs a terminal: there is nobody here to listen")
+        a, b = resolved(a), resolved(b)
         asked = Asked(a, b, prompts, most, speaker, steps, pace, seed, tuple(models))
         heard, why = None, ""
         if blind:
-            from dlpo_tui.commands.blind import listen_blind
+            from dlpo_tui.commands.blind import listen_blind, pairs_file
 
             for source in (a, b):
                 require_file(source)
             for why in chosen_models(asked.models)[1]:
                 tell(f"left out: {why}")
-        with place(report) as folder:
+        with place(report, page) as folder:
             if blind:
-                done, heard, why = listen_blind(asked, order)
+                done, heard, why = listen_blind(asked, order, pairs_file(a, b, report, page))
             else:
                 with progress_bar("comparing") as advance:
                     done = asked.compare(advance)
@@ -88,6 +106,8 @@ def compare(
         show(done, heard, as_json)
         if report is not None:
             tell(f"report {report / 'index.md'}")
+        if page is not None:
+            write_page(page, done, heard)
     if why:
         tell(f"dlpo-tui: the screen failed, the answers before are kept; {why}")
         raise typer.Exit(Exit.FAILED)
@@ -107,13 +127,28 @@ def show(done: Comparison, heard: Preference | None, as_json: bool) -> None:
     draw(done, console)
 
 
-def place(report: Path | None) -> AbstractContextManager[Path | None]:
-    """The report's folder, refused before the work for it where it cannot be; or none."""
+def place(report: Path | None, page: Path | None) -> AbstractContextManager[Path | None]:
+    """The report's folder, or none; refused before the work where it or the page cannot be."""
+    if page is not None:
+        from engine.files import check_target
+
+        if page.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"{page} must end in .html")
+        check_target(page)
     if report is None:
         return nullcontext()
     from engine.report import new_folder
 
     return new_folder(report)
+
+
+def write_page(path: Path, done: Comparison, heard: Preference | None) -> None:
+    """The page, and how large it is."""
+    from engine import comparison_page
+
+    silent = comparison_page.write(path, done, heard)
+    left = f"; {silent} of {len(done.texts)} prompts without sound" if silent else ""
+    tell(f"page {path} ({path.stat().st_size / 1e6:.1f} MB{left})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,21 +222,14 @@ def load_models(names: list[str], device: str) -> list[ScoreModel]:
 
 
 def draw_preference(heard: Preference, console: Console) -> None:
-    """What was preferred, its interval and its test; fits 60 columns."""
-    share, p = heard.share, heard.p_value
+    """What was preferred, how sure, and what is still needed; fits 60 columns."""
     early = "" if len(heard.answers) == len(heard.trials) else f" of {len(heard.trials)}"
     console.print(Text(f"blind  {len(heard.answers)}{early} pairs", "bold"), end="")
     console.print(Text("  which was X was drawn for each", "dim"))
-    counts = [heard.count(choice) for choice in ("A", "", "B")]
-    console.print(f"A better {counts[0]}   no difference {counts[1]}   B better {counts[2]}")
-    if share is None or p is None:
-        console.print(Text("nobody was preferred, so there is no share to tell", "dim"))
-    else:
-        console.print(
-            f"B preferred {share.mean:.0%} of {share.count}, "
-            f"95 % {share.low:.0%} to {share.high:.0%}, p = {p:.3g}"
-        )
-        console.print(Text("Wilson's interval; exact two-sided sign test", "dim"))
+    for line in filter(None, heard.lines()):
+        console.print(line)
+    if heard.decided:
+        console.print(Text("exact binomial interval; exact two-sided sign test", "dim"))
     console.print()
 
 
@@ -213,10 +241,13 @@ def draw(done: Comparison, console: Console) -> None:
     said = f"{len(done.texts)} prompts, speaker {done.speaker}, seed {done.seed}"
     console.print(Text(said if done.pace == 1.0 else f"{said}, pace {done.pace:g}", "dim"))
     console.print()
-    console.print(table(done, width >= WIDE))
+    grids = [table(done, layout) for layout in LAYOUTS]
+    free = console.options.update(max_width=UNBOUND)
+    fitting = (grid for grid in grids if Measurement.get(console, free, grid).maximum <= width)
+    console.print(next(fitting, grids[-1]))
     console.print()
-    mark = "better, differs" if width >= WIDE else "*"
-    console.print(Text(f"{mark}: the 95 % interval of B - A leaves out 0", "dim"))
+    for line in footnotes(done):
+        console.print(Text(line, "dim"))
 
 
 def named(name: str, side: Side, width: int) -> Text:
@@ -226,42 +257,82 @@ def named(name: str, side: Side, width: int) -> Text:
     return Text.assemble((name, "bold"), "  ", source, (tail, "dim"))
 
 
-def table(done: Comparison, wide: bool) -> Table:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a table has room for."""
+
+    direction: bool
+    means: bool
+    wins: bool
+    said: bool
+    """Who is better in words, not by a letter."""
+    coarser: int = 0
+    """Decimals fewer."""
+
+
+LAYOUTS = (
+    Layout(direction=True, means=True, wins=True, said=True),
+    Layout(direction=True, means=True, wins=True, said=False),
+    Layout(direction=False, means=True, wins=False, said=False, coarser=1),
+    Layout(direction=False, means=False, wins=False, said=False, coarser=1),
+)
+"""From the widest on; the first that fits is taken."""
+
+
+def table(done: Comparison, layout: Layout) -> Table:
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     grid.add_column("score", no_wrap=True)
-    grid.add_column("good", no_wrap=True)
-    headers = ("A", "B", "B - A", "95 %") if wide else ("A", "B", "B - A, 95 %")
-    for header in (*headers, "A:B wins" if wide else "wins"):
+    if layout.direction:
+        grid.add_column("good", no_wrap=True)
+    means, wins = ("A", "B") * layout.means, ("A:B wins",) * layout.wins
+    for header in (*means, "B - A", "95 %", "p", *wins):
         grid.add_column(header, justify="right", no_wrap=True)
     grid.add_column("", no_wrap=True)
     for row in done.rows:
-        grid.add_row(*cells(row, wide))
+        grid.add_row(*cells(row, layout))
     return grid
 
 
-def cells(row: Row, wide: bool) -> list[Text]:
-    """One score: its direction, both means, the paired difference, who wins how many prompts."""
-    decimals = min(column_decimals(row.column) + 1, 3)
+def cells(row: Row, layout: Layout) -> list[Text]:
+    """One score: direction, both means, the paired difference and its test, prompts won."""
+    decimals = min(column_decimals(row.column) + 1, 3) - layout.coarser
     direction = {True: "high", False: "low", None: MISSING}[row.column.higher_is_better]
     means = [score(v.mean if v else None, decimals) for v in (row.a, row.b)]
-    mark = SAID[row.verdict] if wide else "*" * row.significant
+    wins = f"{row.wins[0]}:{row.wins[2]}" if row.wins else MISSING
+    mark = SAID[row.verdict] if layout.said else MARKS[row.verdict]
     return [
         Text(row.column.name),
-        Text(direction, "dim"),
-        *map(Text, means),
-        *difference(row, decimals, wide),
-        Text(f"{row.wins[0]}:{row.wins[2]}" if row.wins else MISSING),
+        *[Text(direction, "dim")] * layout.direction,
+        *map(Text, means * layout.means),
+        *difference(row, decimals),
+        Text(p_value(row.p_holm)),
+        *[Text(wins)] * layout.wins,
         Text(mark, LOOK[row.verdict]),
     ]
 
 
-def difference(row: Row, decimals: int, wide: bool) -> list[Text]:
-    """The paired difference and its interval, one cell or two."""
+def difference(row: Row, decimals: int) -> list[Text]:
+    """The paired difference and its interval."""
     d, look = row.difference, LOOK[row.verdict]
     if d is None:
-        return [Text(MISSING)] * (2 if wide else 1)
-    mean = f"{d.mean:+.{decimals}f}"
-    if not wide:
-        return [Text(f"{mean} ±{(d.high - d.low) / 2:.{decimals}f}", look)]
+        return [Text(MISSING)] * 2
     span = f"{d.low:+.{decimals}f} to {d.high:+.{decimals}f}"
-    return [Text(mean, look), Text(span, look)]
+    return [Text(f"{d.mean:+.{decimals}f}", look), Text(span, look)]
+
+
+def p_value(p: float | None) -> str:
+    if p is None:
+        return MISSING
+    return "<.001" if p < 0.001 else f"{p:.3f}"
+
+
+def footnotes(done: Comparison) -> list[str]:
+    """How the table's numbers were made; each fits 60 columns."""
+    tests = sum(row.p_value is not None for row in done.rows)
+    if not tests:
+        return []
+    holm = f", Holm over {tests} scores" if tests > 1 else ""
+    return [
+        "95 %: bootstrap over the prompts (BCa)",
+        f"p: sign-flip test{holm}; marked below 0.05",
+    ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
+from dlpo_tui.bridge import sentence
 from dlpo_tui.keys import Place, bindings, hints
 from dlpo_tui.rendering import LABELS, Label, Pair, Rendering
 from dlpo_tui.screens.hearing import Hearing
@@ -18,6 +21,7 @@ from dlpo_tui.widgets.keybar import KeyBar
 from dlpo_tui.widgets.trial import Shown, TrialCard
 
 if TYPE_CHECKING:
+    from dlpo_tui.keeping import Keeping
     from engine.preference import Choice
 
 HEADINGS: dict[Place, str] = {"blind": "The blind test"}
@@ -31,11 +35,24 @@ class BlindScreen(Hearing):
     CSS_PATH = ["run.tcss", "blind.tcss"]  # noqa: RUF012 (the inks; Textual's own way)
     BINDINGS = bindings("blind")
 
-    def __init__(self, rendering: Rendering, sound: Sound, sources: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        rendering: Rendering,
+        sound: Sound,
+        sources: tuple[str, str],
+        keeping: Keeping | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`keeping`: what writes each answer down as it is given."""
         super().__init__()
         self.rendering, self.sound = rendering, sound
+        self.keeping, self.clock = keeping, clock
         self.answers: list[Choice] = []
         """One for each of the first trials."""
+        self.result: tuple[str, ...] = ()
+        """The tally, once it is seen; from then on the answers stand."""
+        self._since: float | None = None
+        """When the pair appeared."""
         self._heard: set[Label] = set()
         self._last: Label | None = None
         self._wished: Path | None = None
@@ -75,6 +92,8 @@ class BlindScreen(Hearing):
             self.head.show(at, done, total)
             self.card.show(None)
         else:
+            if self._since is None:
+                self._since = self.clock()
             self.head.show("pairs answered", len(self.answers), len(pairs))
             self.card.show(self.shown())
         keys = hints("blind")
@@ -86,7 +105,7 @@ class BlindScreen(Hearing):
     def shown(self) -> Shown:
         pair = self.pair
         if pair is None:
-            return Shown(over=True)
+            return Shown(over=True, result=self.result)
         sounds = self.sound.playing()
         sounding = next((label for label in LABELS if pair.clips[label] == sounds), None)
         return Shown(pair.text, sounding, frozenset(self._heard))
@@ -140,19 +159,40 @@ class BlindScreen(Hearing):
             self.say(f"hear {keys} first")
             return
         trial = self.rendering.trials[len(self.answers)]
-        choice = next((trial.voice(name) for name in LABELS if name == label), "")
-        self.answers.append(choice)  # type: ignore[arg-type]
+        choice: Choice = next((trial.voice(name) for name in LABELS if name == label), "")
+        self.answers.append(choice)
         told = f"{label} is better" if label else "no difference"
-        self.next(f"pair {len(self.answers)}: {told}; ⌫ takes it back")
+        trouble = self.keep(choice)
+        self.next(trouble or f"pair {len(self.answers)}: {told}; ⌫ takes it back")
 
     def action_take_back(self) -> None:
-        if not self.answers:
-            self.say("there is no answer to take back")
+        if not self.answers or self.result:
+            seen = "the result is seen: the answers stand"
+            self.say(seen if self.result else "there is no answer to take back")
             return
         self.answers.pop()
-        self.next(f"pair {len(self.answers) + 1} once more")
+        trouble = self.keep(None)
+        self.next(trouble or f"pair {len(self.answers) + 1} once more")
+
+    def keep(self, choice: Choice | None) -> str:
+        """Has the last answer written down, or None: that it was taken back; why not, if not."""
+        spoken, since = self.rendering.spoken, self._since
+        if self.keeping is None or spoken is None or since is None:
+            return ""
+        number = len(self.answers)
+        try:
+            if choice is None:
+                self.keeping.taken_back(number + 1)
+            else:
+                trial = self.rendering.trials[number - 1]
+                self.keeping.answered(spoken, trial, number, choice, self.clock() - since)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else ""
+            return f"it counts, but could not be written down: {why or sentence(error)}"
+        return ""
 
     def next(self, sentence: str) -> None:
+        self._since = None
         self._heard.clear()
         self._last, self._wished, self._asked = None, None, False
         self.sound.stop()
@@ -162,10 +202,18 @@ class BlindScreen(Hearing):
     # --- The end ---
 
     def action_finish(self) -> None:
-        if self.over:
+        """First the tally, which would tell whose clips were heard; then the way out."""
+        if not self.over:
+            self.say("answer every pair first, or end the test with q")
+        elif self.result:
             self.app.exit()
         else:
-            self.say("answer every pair first, or end the test with q")
+            from engine.preference import Preference
+
+            heard = Preference(self.rendering.trials, tuple(self.answers), 0)
+            self.result = heard.lines()
+            self.say("")
+            self.show()
 
     def action_help(self) -> None:
         self.app.push_screen(KeyPage(HEADINGS))

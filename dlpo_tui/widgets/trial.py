@@ -26,6 +26,8 @@ class Shown:
     heard: frozenset[Label] = frozenset()
     over: bool = False
     """Every pair is answered."""
+    result: tuple[str, ...] = ()
+    """The tally's lines, once it is asked for."""
 
 
 class TrialCard(Lines):
@@ -59,6 +61,15 @@ class TrialCard(Lines):
                 Text(),
                 Text("then you hear them in pairs, X and Y, equally loud,", label),
                 Text("and say which is better, without knowing which is which", label),
+            ]
+        if self.shown.result:
+            first, *rest = self.shown.result
+            return [
+                Text(first, self.ink("value")),
+                Text(),
+                *(Text(line, label) for line in rest if line),
+                Text(),
+                Text.assemble(("enter", key), (" shows the scores", label)),
             ]
         if self.shown.over:
             return [

@@ -17,6 +17,7 @@ from engine.comparison import (
     common_rate,
     common_speaker,
     compare,
+    corrected,
     row,
     schedule_of,
 )
@@ -56,31 +57,33 @@ def scores(*values: float) -> Tensor:
     return torch.tensor(values)
 
 
-def test_the_difference_is_of_pairs_and_students() -> None:
+def test_the_difference_is_of_pairs() -> None:
     # differences 1, 2, 3: mean 2, s = 1, t(2; 0.975) = 4.30: half width 4.30 / sqrt(3) = 2.48
     found = row(MOS, scores(10.0, 20.0, 30.0), scores(11.0, 22.0, 33.0))
     assert (found.a.mean, found.b.mean) == (20.0, 22.0)
-    assert found.difference.mean == pytest.approx(2.0)
-    assert found.difference.low == pytest.approx(2.0 - 2.48, abs=5e-3)
-    assert found.difference.high == pytest.approx(2.0 + 2.48, abs=5e-3)
+    assert found.student.mean == found.difference.mean == pytest.approx(2.0)
+    assert found.student.low == pytest.approx(2.0 - 2.48, abs=5e-3)
+    assert found.student.high == pytest.approx(2.0 + 2.48, abs=5e-3)
+    assert 1.0 <= found.difference.low < 2.0 < found.difference.high <= 3.0
+    assert found.p_value == 0.25, "of eight flips two are as far"
     assert not found.significant
     assert found.verdict == ""
 
 
-UP, DOWN = (1.3, 2.4, 3.5, 4.4), (0.7, 1.6, 2.5, 3.6)
-A = (1.0, 2.0, 3.0, 4.0)
+A = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+UP, DOWN = (1.3, 2.4, 3.5, 4.4, 5.6, 6.2), (0.7, 1.6, 2.5, 3.6, 4.4, 5.8)
 
 
 @pytest.mark.parametrize(
     ("column", "b", "verdict", "wins"),
     [
-        (MOS, UP, "B", (0, 0, 4)),
-        (MOS, DOWN, "A", (4, 0, 0)),
-        (WER, UP, "A", (4, 0, 0)),
-        (WER, DOWN, "B", (0, 0, 4)),
+        (MOS, UP, "B", (0, 0, 6)),
+        (MOS, DOWN, "A", (6, 0, 0)),
+        (WER, UP, "A", (6, 0, 0)),
+        (WER, DOWN, "B", (0, 0, 6)),
         (LUFS, UP, "differs", None),
-        (MOS, A, "", (0, 4, 0)),
-        (MOS, (1.0, 2.5, 2.5, 4.5), "", (1, 1, 2)),
+        (MOS, A, "", (0, 6, 0)),
+        (MOS, (1.0, 2.5, 2.5, 4.5, 5.0, 6.5), "", (1, 2, 3)),
         (LUFS, A, "", None),
     ],
 )
@@ -93,6 +96,27 @@ def test_who_is_better_goes_by_the_columns_direction(
     assert found.significant == (verdict != "")
 
 
+def test_a_difference_that_was_put_in_is_found() -> None:
+    dice = torch.Generator().manual_seed(5)
+    a = torch.randn(40, generator=dice)
+    b = a + 0.6 + 0.8 * torch.randn(40, generator=dice)
+    found = row(MOS, a, b)
+    assert found.difference.low < 0.6 < found.difference.high
+    assert found.difference.low == pytest.approx(found.student.low, abs=0.05)
+    assert found.p_holm < 0.001
+    assert found.verdict == "B"
+
+
+def test_the_p_values_of_one_table_answer_for_one_another() -> None:
+    one = row(MOS, scores(*A), scores(*UP))
+    none = row(MOS, scores(NAN), scores(NAN))
+    assert one.p_value == one.p_holm == pytest.approx(2 / 64)
+    found = corrected([one, none, row(WER, scores(*A), scores(*A))])
+    assert [r.p_value for r in found] == [pytest.approx(2 / 64), None, 1.0]
+    assert [r.p_holm for r in found] == [pytest.approx(4 / 64), None, 1.0]
+    assert not found[0].significant, "of two, it could be chance"
+
+
 def test_a_prompt_that_one_voice_has_no_score_for_makes_no_pair() -> None:
     found = row(MOS, scores(1.0, NAN, 3.0, 4.0), scores(1.3, 2.4, NAN, 4.4))
     assert (found.a.count, found.b.count, found.difference.count) == (3, 3, 2)
@@ -102,7 +126,7 @@ def test_a_prompt_that_one_voice_has_no_score_for_makes_no_pair() -> None:
 def test_one_pair_is_no_evidence_and_none_no_difference() -> None:
     assert not row(MOS, scores(1.0), scores(2.0)).significant
     empty = row(MOS, scores(1.0, NAN), scores(NAN, 2.0))
-    assert empty.difference is None
+    assert empty.difference is empty.student is empty.p_value is None
     assert (empty.verdict, empty.significant, empty.wins) == ("", False, (0, 0, 0))
 
 
@@ -160,7 +184,9 @@ def test_both_speak_with_the_noise_of_one_seed(done: Comparison) -> None:
         assert all(torch.equal(x, y) for x, y in zip(side.done.waves, clips, strict=True))
     assert done.speaker == "anna"
     assert [r.column.name for r in done.rows] == ["loudness", "clipping"]
-    assert done.notices == ()
+    assert done.notices == (
+        "3 prompts cannot tell the two apart: with 2 scores it takes 7 for p to fall below 0.05",
+    )
 
 
 def test_a_voice_does_not_differ_from_itself(one_thread: None) -> None:
@@ -204,7 +230,7 @@ def test_a_clip_without_a_score_is_told_and_never_counted(one_thread: None) -> N
     )  # fmt: skip
     assert found.rows[0].difference.count == 1
     assert found.notices[0] == "A: deaf failed on clip 1 of 3: it hears nothing."
-    assert [notice[:31] for notice in found.notices[1:]] == [
+    assert [notice[:31] for notice in found.notices[1:-1]] == [
         "A: deaf failed on clip 2 of 3: ",
         "B: deaf failed on clip 1 of 3: ",
         "B: deaf failed on clip 2 of 3: ",
@@ -222,12 +248,15 @@ def test_unlike_chains_are_said(one_thread: None) -> None:
 def test_a_comparison_is_plain_data(done: Comparison) -> None:
     told = json.loads(json.dumps(done.plain(), allow_nan=False))
     assert set(told) == {
-        "a", "b", "speaker", "pace", "seed", "sample_rate", "scores", "prompts", "notices",
+        "a", "b", "speaker", "pace", "seed", "sample_rate", "statistics", "scores", "prompts",
+        "notices",
     }  # fmt: skip
     assert told["a"]["source"] == "voice 0"
     assert told["b"]["schedule"]["timesteps"] == 2
     assert [p["text"] for p in told["prompts"]] == list(TEXTS)
     loudness, clipping = told["scores"]
+    assert {"difference", "student", "p_value", "p_holm", "significant", "verdict"} <= set(loudness)
+    assert loudness["p_holm"] >= loudness["p_value"] > 0
     assert loudness["wins"] is None
     assert set(clipping["wins"]) == {"a", "tie", "b"}
     gains = [p["scores"]["b"]["loudness"] - p["scores"]["a"]["loudness"] for p in told["prompts"]]

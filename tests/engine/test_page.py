@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import base64
-import json
-import re
-import shutil
 import subprocess
 import sys
 from datetime import datetime
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +34,7 @@ from engine.messages import (
 )
 from engine.page_clips import BEST, chosen, embed, read
 from engine.profile import Profile
+from tests.pages import BROWSER, Seen, browsed
 
 HOSTILE = (
     '</td><script>alert("x")</script><img src=http://evil.example/x onerror=alert(1)>&amp;\u202e'
@@ -105,38 +102,6 @@ def run_of(base: Path, events: list[Event]) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return run_of(tmp_path, story())
-
-
-class Seen(HTMLParser):
-    """Tags with their attributes, the text outside scripts, and whether all tags close."""
-
-    VOID = ("meta", "br")
-
-    def __init__(self, words: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words = ""
-        self.feed(words)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.words += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def test_a_page_holds_the_run(folder: Path, tmp_path: Path) -> None:
@@ -235,9 +200,6 @@ assert "torch" not in sys.modules and "textual" not in sys.modules
     assert (tmp_path / "a.html").stat().st_size > 10_000
 
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
 PROBE = """
 <script>
 const sounds = [...document.querySelectorAll('audio')];
@@ -264,18 +226,7 @@ Promise.all(sounds.map(known)).then(durations => {
 def test_a_browser_opens_it_without_a_complaint(folder: Path, tmp_path: Path, width: int) -> None:
     out = tmp_path / "page.html"
     heard = page.write(folder, out)
-    out.write_text(out.read_text("utf-8").replace("</body>", PROBE + "</body>"), "utf-8")
-    done = subprocess.run(
-        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-         f"--user-data-dir={tmp_path / 'browser'}", f"--window-size={width},900",
-         "--virtual-time-budget=8000", "--dump-dom", out.as_uri()],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    consoles = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    assert len(consoles) == 1, done.stderr
-    found = re.search(r"TOLD (\S+) END", consoles[0])
-    assert found, consoles
-    told = json.loads(base64.b64decode(found[1]))
+    told = browsed(out, PROBE, width)
     assert len(told["durations"]) == len(heard)
     assert all(abs(seconds - SECONDS) < 0.01 for seconds in told["durations"])
     rewards = [float(value) for value in told["rewards"]]

@@ -11,6 +11,7 @@ from engine import audio, report
 from engine.comparison import Comparison, ComparisonError, Side, tabulate
 from engine.evaluation import Evaluation
 from engine.messages import Column
+from engine.preference import Preference, Trial
 from engine.profile import ScheduleSpec
 from engine.rewards.base import Scores
 
@@ -62,8 +63,10 @@ def test_the_page_says_what_a_person_wants_to_know(done: Comparison) -> None:
     told = report.page(done)
     assert "- B: `b.safetensors`, 2 timesteps" in told
     assert "2 prompts, speaker anna, pace 1, noise of seed 7" in told
-    mos = "| mos | MOS | higher | 1.500 | 2.000 | **+0.500 (+0.500 to +0.500)** | B | 0 : 0 : 2 |"
-    assert mos in told
+    mos = "| mos | MOS | higher | 1.500 | 2.000 | +0.500 (+0.500 to +0.500) | 1.000 | not shown"
+    assert f"{mos} | 0 : 0 : 2 |" in told
+    assert "corrected for 2 scores (Holm). Bold: p < 0.05" in told
+    assert "- 2 prompts cannot tell the two apart" in told
     assert "| loudness | LUFS | – |" in told
     assert r"| 2 | Wait \| now. | [listen](clips/a-01.flac) | [listen](clips/b-01.flac) |" in told
     assert "-31.000 to – |" in told
@@ -95,3 +98,17 @@ def test_only_a_new_or_empty_folder_is_taken(tmp_path: Path, done: Comparison) -
         report.write(folder, done)
     assert (tmp_path / "empty" / "index.md").is_file()
     assert (tmp_path / "full" / "mine.txt").read_text() == "kept"
+
+
+def test_what_is_surely_better_is_bold() -> None:
+    a, b = ([[1.0 + 0.1 * i * i + up, -30.0] for i in range(7)] for up in (0.0, 0.5))
+    done = tabulate(side("a", *a), side("b", *b), "anna", 1.0, 7, 22050, tuple("abcdefg"))
+    assert "| **+0.500 (+0.500 to +0.500)** | 0.031 | B | 0 : 0 : 7 |" in report.page(done)
+
+
+def test_the_page_says_what_was_preferred_and_what_is_still_needed(done: Comparison) -> None:
+    order = tuple(Trial(place % 2, "A") for place in range(5))
+    told = report.page(done, Preference(order, ("A", "A", "B", ""), 1))
+    assert "## Heard blind\n\n- 4 of 5 pairs, equally loud" in told
+    assert "- A preferred in 2 of 3 decided: 67 %\n- 95 % interval 9 % to 99 %, p = 1" in told
+    assert "more pairs would settle it" in told

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from dlpo_tui import cli
 from dlpo_tui.commands import compare
+from engine import human_pairs
 from tests.voices import write_voice
 
 QUICK = ("--prompts", "texts.txt", "--steps", "2", "--models", "loudness", "--order", "5")
@@ -39,10 +40,13 @@ def test_a_whole_test_ends_in_the_preference_and_the_table(tmp_path: Path) -> No
         at.until(f"{number}/3")
     at.until("every pair is answered")
     at.press("\r")
+    at.until("shows the scores")
+    at.press("\r")
     assert at.end() == 0
     told = at.plain()
     assert "blind  3 pairs" in told
     assert "95 %" in told
+    assert told.count("would settle it") >= 2, "on the screen and above the table"
     assert "loudness" in told[told.index("blind  3 pairs") :]
     listening = json.loads(Path("rep/scores.json").read_text())["listening"]
     assert (listening["answered"], listening["trials"], listening["order_seed"]) == (3, 3, 5)
@@ -53,6 +57,52 @@ def test_a_whole_test_ends_in_the_preference_and_the_table(tmp_path: Path) -> No
     page = Path("rep/index.md").read_text()
     assert "## Heard blind" in page
     assert "3 of 3 pairs" in page
+    assert Path("rep-pairs.jsonl").is_file(), told[-3000:]
+    assert f"answers {tmp_path / 'rep-pairs.jsonl'}" in told.replace("\r\n", "")
+    rows = [json.loads(line) for line in Path("rep-pairs.jsonl").read_text().splitlines()]
+    assert [(r["prompt"], r["x"], r["choice"]) for r in rows] == [
+        (r["text"], r["x"], r["preferred"]) for r in listening["answers"]
+    ]
+    assert len(list(Path("rep-pairs").iterdir())) == 6
+
+
+def test_a_terminal_that_is_killed_loses_no_answer() -> None:
+    write_voice(Path("runs/q/checkpoints/update-000003.safetensors"), seed=2)
+    Path("runs/q/events.jsonl").touch()
+    at = Terminal("compare", "a.safetensors", "runs/q", "--blind", *QUICK)
+    at.until("0/3")
+    at.press("12x")
+    at.until("1/3")
+    at.press("12y")
+    at.until("2/3")
+    at.press("\x7f")
+    at.until("pair 2 once more")
+    at.press("12=")
+    at.until("pair 2: no difference")
+    at.process.kill()
+    at.end()
+    answers, foreign = human_pairs.read(Path("runs/q/pairs.jsonl"))
+    assert [(one.trial, one.choice) for one in answers] == [
+        (1, answers[0].x), (2, "neither"),
+    ]  # fmt: skip
+    assert foreign == 0
+    assert answers[0].sitting.b.path == "checkpoints/update-000003.safetensors"
+    (row,) = human_pairs.export([Path("runs/q/pairs.jsonl")]).rows
+    assert row["prompt"] == answers[0].prompt
+    assert row["seconds"] > 0
+
+
+def test_where_no_run_and_no_report_is_named_nothing_is_written() -> None:
+    at = blind()
+    at.until("the answers go into no file")
+    at.until("0/3")
+    at.press("12x")
+    at.until("1/3")
+    at.press("qq")
+    assert at.end() == 0
+    assert sorted(path.name for path in Path().iterdir()) == [
+        "a.safetensors", "b.safetensors", "texts.txt",
+    ]  # fmt: skip
 
 
 def test_a_test_that_is_ended_early_keeps_its_answers(tmp_path: Path) -> None:
@@ -66,7 +116,7 @@ def test_a_test_that_is_ended_early_keeps_its_answers(tmp_path: Path) -> None:
     assert at.end() == 0
     listening = json.loads(Path("rep/scores.json").read_text())["listening"]
     assert listening["preferred"] == {"a": 0, "neither": 1, "b": 0}
-    assert listening["share_b"] is None
+    assert listening["share_a"] is None
     (line,) = re.findall(r'^\{"a".*\}', at.plain().replace("\r", ""), re.M)
     assert json.loads(line)["listening"] == listening
 

@@ -78,7 +78,7 @@ async def seated(
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("state", ["speaking", "pair", "over"])
+@pytest.mark.parametrize("state", ["speaking", "pair", "over", "result"])
 def test_picture(
     size: tuple[int, int], state: str, snap_compare: Callable[..., bool], tmp_path: Path
 ) -> None:
@@ -89,7 +89,9 @@ def test_picture(
 
     async def shown(pilot: Pilot[None]) -> None:
         seat.pilot = pilot
-        pressed = {"pair": "1 2 = 1 2 x 1 2 1", "over": "1 2 = 1 2 x 1 2 y"}.get(state, "")
+        over = "1 2 = 1 2 x 1 2 y"
+        states = {"pair": "1 2 = 1 2 x 1 2 1", "over": over, "result": f"{over} enter"}
+        pressed = states.get(state, "")
         await seat.press(*("equals_sign" if key == "=" else key for key in pressed.split()))
 
     assert snap_compare(seat.app, terminal_size=size, run_before=shown)
@@ -161,20 +163,93 @@ async def test_an_answer_is_taken_back(tmp_path: Path) -> None:
         assert "› pair 1 once more" in at.text()
 
 
-async def test_the_end_shows_the_result_or_takes_back(tmp_path: Path) -> None:
+async def test_after_the_last_answer_it_may_be_taken_back_until_the_result_is_seen(
+    tmp_path: Path,
+) -> None:
     async with seated(tmp_path) as at:
         await at.press("enter")
         assert "answer every pair first" in at.text()
         for _ in TRIALS:
             await at.press("1", "2", "x")
         assert "every pair is answered" in at.text()
+        assert "A better" not in at.text(), "a tally would tell whose clips were heard"
         await at.press("1")
         assert at.heard()[-1] == "3-y.wav", "nothing more to hear"
         await at.press("backspace")
         assert len(at.screen.answers) == 2
         await at.press("1", "2", "y", "enter")
+        assert "A better 2   no difference 0   B better 1" in at.text()
+        assert "A preferred in 2 of 3 decided: 67 %" in at.text()
+        assert "95 % interval 9 % to 99 %, p = 1" in at.text()
+        assert "about 38 more pairs would settle it, if choices go on so" in at.text()
+        await at.press("backspace")
+        assert "› the result is seen: the answers stand" in at.text()
+        assert not at.app._exit
+        await at.press("enter")
         assert at.app._exit
         assert at.screen.answers == ["B", "A", "A"]
+
+
+async def test_no_tally_is_shown_before_the_end(tmp_path: Path) -> None:
+    async with seated(tmp_path) as at:
+        for _ in TRIALS[:2]:
+            await at.press("1", "2", "x")
+            assert "A better" not in at.text()
+            assert "decided" not in at.text()
+
+
+class Kept:
+    """In the place of what writes answers down: notes them, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.told: list[tuple[object, ...]] = []
+        self.error = error
+
+    def answered(self, spoken: object, *told: object) -> None:
+        if self.error:
+            raise self.error
+        self.told.append(told)
+
+    def taken_back(self, number: int) -> None:
+        self.told.append((number,))
+
+
+@asynccontextmanager
+async def kept(folder: Path, keeping: Kept) -> AsyncIterator[tuple[Seat, list[float]]]:
+    """A seat whose answers go to `keeping`, and the clock that it looks at."""
+    seat, clock = Seat(folder), [100.0]
+    seat.rendering.spoken = object()  # type: ignore[assignment]
+    seat.screen.keeping = keeping  # type: ignore[assignment]
+    seat.screen.clock = lambda: clock[0]
+    async with seat.app.run_test(size=(80, 24)) as seat.pilot:
+        seat.app.tick()
+        yield seat, clock
+
+
+async def test_each_answer_is_kept_as_it_is_given_with_its_seconds(tmp_path: Path) -> None:
+    keeping = Kept()
+    async with kept(tmp_path, keeping) as (at, clock):
+        clock[0] = 107.5
+        await at.press("1", "2", "x")
+        assert keeping.told == [(TRIALS[0], 1, "B", 7.5)]
+        clock[0] = 110.0
+        await at.press("1", "2", "equals_sign")
+        assert keeping.told[1:] == [(TRIALS[1], 2, "", 2.5)]
+        clock[0] = 111.0
+        await at.press("backspace")
+        assert keeping.told[2:] == [(2,)]
+        clock[0] = 112.0
+        await at.press("1", "2", "y")
+        assert keeping.told[3:] == [(TRIALS[1], 2, "B", 1.0)], "from the pair's coming back"
+
+
+async def test_an_answer_that_cannot_be_written_down_still_counts(tmp_path: Path) -> None:
+    full = OSError(28, "No space left on device", "runs/q/pairs.jsonl")
+    async with kept(tmp_path, Kept(full)) as (at, _):
+        await at.press("1", "2", "x")
+        assert at.screen.answers == ["B"]
+        assert "› it counts, but could not be written down: No space left on device" in at.text()
+        assert TEXTS[0] in at.text(), "the next pair is there"
 
 
 @pytest.mark.parametrize("key", ["q", "escape", "ctrl+c", "ctrl+q"])
