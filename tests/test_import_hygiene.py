@@ -47,10 +47,15 @@ from typer.testing import CliRunner
 for arguments in (
     ["--help"], ["run", "--help"], ["pretrain", "--help"], ["compare", "--help"],
     ["doctor", "--help"], ["fetch", "--help"], ["profiles"], ["profiles", "explain"],
-    ["report", "--help"], ["study", "--help"], ["profiles", "check", "profiles/ljspeech.toml"],
+    ["report", "--help"], ["study", "--help"], ["export-pairs", "--help"],
+    ["profiles", "check", "profiles/ljspeech.toml"],
 ):
     assert CliRunner().invoke(cli.app, arguments).exit_code == 0
     tell(" ".join(arguments))
+assert CliRunner().invoke(cli.app, ["export-pairs", "tests"]).exit_code == 2
+tell("no pairs")
+assert CliRunner().invoke(cli.app, ["compare", "tests", "tests"]).exit_code == 2
+tell("no run")
 assert CliRunner().invoke(cli.app, ["run", "away.toml"]).exit_code == 2
 tell("a bad profile")
 """
