@@ -9,8 +9,9 @@ STAMP := $(VENV)/.installed
 run: $(STAMP)  ## the quickstart session
 	$(BIN)/dlpo-tui run profiles/quickstart.toml
 
+# One thread a process: there are as many processes as cores, and their threads would wait for each other.
 test: $(STAMP)  ## the tests, with coverage
-	$(BIN)/python -m pytest --numprocesses auto --cov=engine --cov=dlpo_tui --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --cov=engine --cov=dlpo_tui --cov-report=term
 
 check: $(STAMP)  ## format, lint, types, layers, tests
 	$(BIN)/ruff format --check .
