@@ -434,5 +434,5 @@ def test_a_bad_pretraining_profile_is_refused(write, change: str, told: str) -> 
 
 
 def test_a_session_is_no_pretraining_profile(write) -> None:
-    with pytest.raises(ProfileError, match="unknown key 'rollout'"):
+    with pytest.raises(ProfileError, match="unknown key 'schedule'"):
         load_pretrain(PROFILES / "quickstart.toml")
