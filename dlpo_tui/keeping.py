@@ -5,7 +5,6 @@ Imports the engine's machinery only when an answer is there to be kept.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import asdict
@@ -111,7 +110,7 @@ class Keeping:
 
 def digest(source: str) -> str:
     """SHA-256 of a voice's file, in hexadecimal."""
+    from engine import files
     from engine.checkpoint import BUNDLED
 
-    with (BUNDLED if source == "bundled" else Path(source)).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return files.sha256_of(BUNDLED if source == "bundled" else Path(source))

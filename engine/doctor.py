@@ -5,7 +5,6 @@ Looks and says; mends nothing. Knows nothing of terminals and sound.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.metadata
 import os
@@ -24,6 +23,7 @@ import torch
 from engine import checkpoint
 from engine.checkpoint import CheckpointError
 from engine.device import choose_dtype
+from engine.files import sha256_of
 from engine.profile import DeviceSpec
 from engine.rewards import registry
 
@@ -250,7 +250,7 @@ def bundled_voice(path: Path = checkpoint.BUNDLED) -> Finding:
         card, tensors = checkpoint.read(path)
     except CheckpointError as error:
         return Finding("voice", "missing", str(error), mend, needed=True)
-    size, digest = path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
+    size, digest = path.stat().st_size, sha256_of(path)
     told = re.search(r"SHA-256\W+([0-9a-f]{64})", read_text(path.with_suffix(".md")))
     values = {
         "bytes": size,

@@ -164,8 +164,8 @@ class ModelConfig:
     def narrow(cls, speakers: int = 1) -> ModelConfig:
         """A WaveGrad 2 that two CPU cores can speak with; the bundled voice has these sizes.
 
-        Wide where there are few steps a second, at the frames and just above: three quarters of
-        the decoder's weights cost a tenth of its time there.
+        Wide where there are few steps a second, up to 367 Hz: 78 % of the decoder's weights take
+        23 % of its multiplications there.
         """
         return cls(
             symbols=151,

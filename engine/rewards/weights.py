@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
 
-from engine.files import replacing
+from engine.files import replacing, sha256_of
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
@@ -63,9 +63,7 @@ def check(path: Path, file: WeightsFile) -> None:
     if not path.is_file():
         raise WeightsError(f"there is no file {path}")
     check_size(path, file)
-    with path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if digest != file.sha256:
+    if sha256_of(path) != file.sha256:
         raise WeightsError(f"{path} {WRONG_DIGEST}; get it with: {command(file)}")
 
 

@@ -11,7 +11,6 @@ Starts no process and scores nothing.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from engine import messages as m
 from engine import profile as profiles
 from engine.device import choose_device
 from engine.doctor import cpu_model, cuda_devices, usable_cores
-from engine.files import check_target, replacing
+from engine.files import check_target, replacing, sha256_of
 from engine.journal import JournalError, plain
 from engine.profile import Profile
 from engine.reopening import saved
@@ -71,8 +70,7 @@ def voice_file(profile: Profile) -> Path:
 
 def digest(file: Path) -> str:
     """Sixteen hex digits that name a file's content."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
+    return sha256_of(file)[:16]
 
 
 def machine(at_once: int) -> str:

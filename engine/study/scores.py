@@ -33,8 +33,6 @@ from engine.synthesis import utter
 DIFFUSION = "diffusion_loss"
 """The column, and the part of a voice's scores, that recorded speech gives."""
 DIFFUSION_COLUMN = Column(DIFFUSION, "L1", higher_is_better=False, low=0.0)
-JUDGES = ("distillmos", "utmos", "nisqa", "dnsmos", "intelligibility", "loudness")
-"""Score models beside those that reward, where no others are asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ def judge_each(decoder: Decoder, cond: Tensor, data: Dataset, width: int) -> tup
     """
     device, levels = cond.device, len(BANDS_DB)
     level = level_of(torch.tensor(BANDS_DB, dtype=torch.float32, device=device))[:, None]
+    no_filters = torch.empty(0, device=device)
     found = []
     for clip, frames in enumerate(data.frame_counts):
         rng = generator(0, "held out", clip)
@@ -94,7 +95,7 @@ def judge_each(decoder: Decoder, cond: Tensor, data: Dataset, width: int) -> tup
         wave = waves(data, rows, starts, heard)
         told = stretches(cond, data, rows, starts, heard)
         losses = decoder_losses(
-            decoder.predict_noise, wave, told, level, eps, eps, spectral=False, mel=False
+            decoder.predict_noise, wave, told, level, eps, no_filters, spectral=False, mel=False
         )
         found.append(float(losses["noise"]))
     return tuple(found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,15 +21,9 @@ from engine.preference import Trial
 from engine.synthesis import speak, utter
 from tests.voices import write_voice
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 B = "runs/q/checkpoints/update-000010.safetensors"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,9 @@ from engine.messages import Progressing
 from engine.preference import Trial
 from tests.voices import write_voice
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TRIALS = (Trial(1, "B"), Trial(0, "A"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 from typer.testing import CliRunner
 
 from dlpo_tui import cli
@@ -18,15 +16,9 @@ from dlpo_tui.takes import Side
 from engine import audio, checkpoint
 from tests.voices import tiny_model, write_voice
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 QUICK = Settings(timesteps=2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,17 +23,10 @@ from engine.synthesis import speak, utter
 from tests.lightning import HPARAMETERS, write_checkpoint
 from tests.voices import tiny_config
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PARITY = Path(__file__).parents[1] / "data" / "parity"
 FULL = {"BASE": ModelConfig.base(), "LARGE": ModelConfig.large()}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small lose more to waiting for a second thread than they gain."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

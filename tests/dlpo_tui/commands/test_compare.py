@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,17 +24,10 @@ from engine.rewards import registry
 from engine.rewards.base import Scores
 from tests.voices import tiny_model, write_voice
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Call = Callable[..., Result]
 QUICK = ("--prompts", "texts.txt", "--steps", 2, "--models", "loudness")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small lose more to waiting for a second thread than they gain."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
