@@ -275,14 +275,17 @@ class Trainer:
         # Copied, because the memory of a recorded CUDA graph is the next step's too.
         return {k: v.detach().clone() for k, v in {"loss": loss, **losses}.items()}, seconds
 
+    def moves(self, key: str) -> bool:
+        """Whether the phase at hand trains this weight."""
+        return self.phase == "decoder" if in_decoder(key) else not self.frozen
+
     @torch.no_grad()
     def average_in(self) -> None:
         """Moving average, shorter at a phase's start so that early weights are soon forgotten."""
         at = self.step - (self.spec.front_end_steps if self.phase == "decoder" else 0)
         decay = min(self.spec.ema, (1 + at) / (10 + at))
         old, new = self.average.state_dict(), self.model.state_dict()
-        kept = "decoder" if self.phase == "front end" else "front end" if self.frozen else ""
-        moving = [k for k in old if kept != ("decoder" if in_decoder(k) else "front end")]
+        moving = [k for k in old if self.moves(k)]
         real = [k for k in moving if old[k].is_floating_point()]
         # One kernel for all weights: one for each keeps a GPU waiting.
         torch._foreach_lerp_([old[k] for k in real], [new[k] for k in real], 1 - decay)

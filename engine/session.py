@@ -62,6 +62,8 @@ class Session:
     ) -> None:
         """A new session, or one that goes on: `before` is the fold of its journal so far."""
         self.profile, self.folder, self.before = profile, folder, before
+        # First of all: a run that nothing is left of stays as it is, its journal too.
+        self.state = resume.newest(folder) if before is not None else None
         self.journal, self.listener = Journal(folder), emit
         self.inbox = Inbox()
         self.commands = self.inbox.queue
@@ -168,7 +170,8 @@ class Session:
 
     def go_on(self, before: m.Snapshot) -> None:
         """Takes up the newest state: what the next update reads is what it would have read."""
-        state = resume.newest(self.folder)
+        state, self.state = self.state, None
+        assert state is not None
         resume.check_identity(self.folder, state.identity, self.identity)
         self.learner.restore(state)
         self.update, self.skipped = state.update, state.skipped

@@ -137,13 +137,11 @@ def screen_run(opening: Opening) -> int:
 
     def open_session(emit: m.Emit) -> SessionLike:
         # Here, behind the first paint: both load torch.
-        from engine import preflight, resume
+        from engine import preflight
         from engine.session import Session
 
         if opening.before is None:
             preflight.check(opening.settings)
-        else:
-            resume.newest(folder)
         return Session(opening.settings, folder, emit, opening.before)
 
     folder = opening.folder
@@ -160,11 +158,9 @@ def headless_run(opening: Opening, as_json: bool) -> int:
     from dlpo_tui.lines import Lines
 
     with err.status("looking for what the profile names"):  # on a terminal only
-        from engine import preflight, resume
+        from engine import preflight
         from engine.session import Session
 
-        if opening.before is not None:
-            resume.newest(opening.folder)
         try:
             if opening.before is None:
                 preflight.check(opening.settings)

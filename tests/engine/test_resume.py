@@ -278,6 +278,11 @@ def test_two_states_are_kept_and_the_older_stands_in_for_a_damaged_one(stopped: 
     older.write_bytes(b"")
     with pytest.raises(JournalError, match=r"no state of .* can be read"):
         resume.newest(stopped)
+    profile, before = reopen(stopped)
+    journal = (stopped / "events.jsonl").read_bytes()
+    with pytest.raises(JournalError, match=r"no state of .* can be read"):
+        Session(profile, stopped, lambda event: None, before)
+    assert (stopped / "events.jsonl").read_bytes() == journal
 
 
 def test_the_torn_line_of_a_killed_process_is_cut_off(stopped: Path) -> None:
