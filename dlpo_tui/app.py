@@ -107,7 +107,7 @@ def run_app(
     with errors_into(log_path):
         app = DlpoApp(bridge, sound, folder, log_path, outlives)
         app.run()
-    sound.close()
+        sound.close()  # a device that is still being looked for prints until it is found
     bridge.drain()
     if outlives and bridge.now.ended is None and not app.return_code:
         return 0
@@ -122,21 +122,22 @@ def run_app(
 
 @contextlib.contextmanager
 def errors_into(log_path: Path) -> Iterator[None]:
-    """Sends file descriptor 2 to a file while Textual keeps the terminal.
+    """Sends file descriptor 2 and `sys.stderr` to a file while Textual keeps the terminal.
 
     Textual draws through `sys.__stderr__`, and C libraries (ALSA, PortAudio) write to
-    descriptor 2: the two must part while the app runs.
+    descriptor 2: the two must part while the app runs. `sys.stderr`, where a traceback goes, has
+    the file for itself: while sounddevice looks for devices it points descriptor 2 at nothing.
     """
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    original, terminal = sys.__stderr__, os.dup(2)
+    drawn, told, terminal = sys.__stderr__, sys.stderr, os.dup(2)
     screen = os.fdopen(os.dup(terminal), "w", encoding="utf-8")
-    with log_path.open("ab") as file:
+    with log_path.open("a", encoding="utf-8", buffering=1) as file:
         os.dup2(file.fileno(), 2)
-    sys.__stderr__ = screen  # type: ignore[misc]
-    try:
-        yield
-    finally:
-        sys.__stderr__ = original  # type: ignore[misc]
-        os.dup2(terminal, 2)
-        os.close(terminal)
-        screen.close()
+        sys.__stderr__, sys.stderr = screen, file  # type: ignore[misc]
+        try:
+            yield
+        finally:
+            sys.__stderr__, sys.stderr = drawn, told  # type: ignore[misc]
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            screen.close()

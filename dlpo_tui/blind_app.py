@@ -64,6 +64,5 @@ def run_blind(
     """
     sound = sound or speaker()
     app = BlindApp(rendering, sound, sources, keeping)
-    why = run_quietly(app, "blind")
-    sound.close()
+    why = run_quietly(app, "blind", sound)
     return why, tuple(app.blind_screen.answers)

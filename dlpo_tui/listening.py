@@ -69,8 +69,7 @@ def run_listen(
         ended = speaking.now.ended
         return ended is not None and not ended.refused
 
-    why = run_quietly(ListenApp(speaking, sound, sources, settings), "listen", failed)
-    sound.close()
+    why = run_quietly(ListenApp(speaking, sound, sources, settings), "listen", sound, failed)
     speaking.close(PATIENCE_SECONDS)
     if (ended := speaking.now.ended) is not None:
         return f"{ended.sentence}; {why}" if why else ended.sentence

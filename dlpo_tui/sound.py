@@ -20,6 +20,8 @@ BLOCK_SECONDS = 0.05
 """How soon a stop, or another volume, is heard."""
 LATENCY_SECONDS = 0.15
 """What the device holds ahead: training keeps this thread waiting for longer than its default."""
+PATIENCE_SECONDS = 5.0
+"""How long leaving waits for a device: a library may take seconds to load the first time."""
 LOUDEST, STEP = 150, 10
 """Volume in per cent: past 100 the clip is amplified, and cut off at full scale."""
 
@@ -134,7 +136,7 @@ class Speaker:
         self.stop()
         self._wishes.put(None)
         if self._thread is not None:
-            self._thread.join(2.0)
+            self._thread.join(PATIENCE_SECONDS)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Until every wish is played or given up; True where that is so."""

@@ -10,16 +10,22 @@ from pathlib import Path
 from textual.app import App
 
 from dlpo_tui.app import errors_into
+from dlpo_tui.sound import Sound
 
 
-def run_quietly(app: App[None], name: str, keep: Callable[[], bool] = lambda: False) -> str:
+def run_quietly(
+    app: App[None], name: str, sound: Sound, keep: Callable[[], bool] = lambda: False
+) -> str:
     """Runs an app that has no folder for a log; what is printed meanwhile goes to a file.
+
+    `sound` is what the app plays with; it is closed at the end.
 
     Returns "why is in FILE" where the app failed or `keep()` says so; else the file goes.
     """
     path = Path(tempfile.gettempdir()) / f"dlpo-tui-{name}-{os.getpid()}.log"
     with errors_into(path):
         app.run()
+        sound.close()  # a device that is still being looked for prints until it is found
     if app.return_code or keep():
         return f"why is in {path}"
     path.unlink(missing_ok=True)

@@ -82,8 +82,7 @@ def screen(run: Path, at: int | None) -> int:
     from dlpo_tui.themed import run_quietly
 
     sound, film = speaker(), Replay(run, at)
-    why = run_quietly(ReplayApp(film, sound, run), "replay")
-    sound.close()
+    why = run_quietly(ReplayApp(film, sound, run), "replay", sound)
     if film.error:
         raise ValueError(film.error)
     if why:

@@ -6,12 +6,16 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+PATIENCE_SECONDS = 60.0
 
 
 class Terminal:
@@ -49,6 +53,14 @@ class Terminal:
             except OSError:  # Linux ends a pseudo-terminal with an error
                 raise AssertionError(self.plain()) from None
             self.seen += data.decode(errors="replace")
+
+    def until_so(self, so: Callable[[], bool]) -> None:
+        """Reads what comes until something outside the terminal is so."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not so():
+            assert time.monotonic() < until, self.plain()
+            if select.select([self.master], [], [], 0.05)[0]:
+                self.seen += os.read(self.master, 65536).decode(errors="replace")
 
     def plain(self) -> str:
         return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.seen)

@@ -90,18 +90,23 @@ def test_a_widget_that_breaks_stops_the_session_in_good_order_and_exits_with_1(
 
 def test_descriptor_2_comes_back_after_an_error(tmp_path: Path) -> None:
     log_path = tmp_path / "deep" / "session.log"
-    original = sys.__stderr__
+    original, told = sys.__stderr__, sys.stderr
     before = os.fstat(2)
 
     def noisy() -> None:
         with errors_into(log_path):
             os.write(2, b"from a library\n")
             assert sys.__stderr__ is not original
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, 2)  # as sounddevice does while it looks for devices
+            os.close(nothing)
+            print("from Python", file=sys.stderr)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         noisy()
-    assert log_path.read_text() == "from a library\n"
+    assert log_path.read_text() == "from a library\nfrom Python\n"
+    assert sys.stderr is told
     assert sys.__stderr__ is original
     assert os.fstat(2) == before
 

@@ -58,7 +58,7 @@ def test_a_whole_test_ends_in_the_preference_and_the_table(tmp_path: Path) -> No
     assert "## Heard blind" in page
     assert "3 of 3 pairs" in page
     assert Path("rep-pairs.jsonl").is_file(), told[-3000:]
-    assert f"answers {tmp_path / 'rep-pairs.jsonl'}" in told.replace("\r\n", "")
+    assert f"answers {tmp_path / 'rep-pairs.jsonl'}" in told.replace("\r\n", ""), told[-3000:]
     rows = [json.loads(line) for line in Path("rep-pairs.jsonl").read_text().splitlines()]
     assert [(r["prompt"], r["x"], r["choice"]) for r in rows] == [
         (r["text"], r["x"], r["preferred"]) for r in listening["answers"]

@@ -14,6 +14,7 @@ from terminals import Terminal, breaking
 from typer.testing import CliRunner
 
 from dlpo_tui import cli
+from dlpo_tui.sound import TAIL_SECONDS
 from tests.voices import write_voice
 
 
@@ -79,10 +80,12 @@ def test_what_is_heard_is_what_is_saved_sample_by_sample(voice: str, tmp_path: P
     at.until("Save the clip as")
     at.press("\r")
     at.until("0.14 s in go-on-seed0.wav")
+    saved, rate = soundfile.read("go-on-seed0.wav", dtype="float32")
+    whole = (len(saved) + TAIL_SECONDS * rate / 2) * saved.itemsize
+    at.until_so(lambda: raw.exists() and raw.stat().st_size > whole)
     at.press("\x11")
     assert at.end() == 0
     heard = np.trim_zeros(np.fromfile(raw, dtype=np.float32))
-    saved, _ = soundfile.read("go-on-seed0.wav", dtype="float32")
     assert np.array_equal(heard, np.trim_zeros(saved))
 
 

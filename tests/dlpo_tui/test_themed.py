@@ -1,0 +1,39 @@
+"""What an app without a folder leaves on the terminal: nothing but its own last words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from textual.app import App
+
+from dlpo_tui.sound import Silent
+from dlpo_tui.themed import run_quietly
+
+
+class Over(App[None]):
+    def run(self, *args: object, **kwargs: object) -> None:
+        """Over at once."""
+
+
+class Searching(Silent):
+    """A device that is still being looked for when the app ends."""
+
+    def close(self) -> None:
+        os.write(2, b"ALSA lib: no card\n")
+
+
+def test_what_a_device_prints_at_the_end_goes_to_the_log(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    why = run_quietly(Over(), "test", Searching(), lambda: True)
+    log = Path(why.removeprefix("why is in "))
+    assert log.read_text() == "ALSA lib: no card\n"
+    log.unlink()
+    assert capfd.readouterr().err == ""
+
+
+def test_without_a_reason_no_log_is_left(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_quietly(Over(), "test", Searching()) == ""
+    assert capfd.readouterr().err == ""
