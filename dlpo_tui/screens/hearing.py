@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
 from rich.text import Text
 from textual.screen import Screen
 
@@ -13,6 +12,7 @@ from dlpo_tui.screens.devices import Devices
 from dlpo_tui.screens.reading import Page
 from dlpo_tui.serving import Serving, forwarding
 from dlpo_tui.sound import Sound, louder
+from dlpo_tui.widgets.sheet import Row
 
 
 class Hearing(Screen[None]):
@@ -89,18 +89,12 @@ class Served(Page):
         super().__init__()
         self.address, self.forward, self.path = address, forward, path
 
-    def content(self) -> Table:
-        table = Table.grid()
-        table.add_column(overflow="fold")
-        for told, line in (
+    def content(self) -> list[Row]:
+        parts = (
             ("On this machine, open", self.address),
             ("From another, first run there", self.forward),
             ("The file itself", formats.plain(str(self.path))),
-        ):
-            table.add_row(Text(told, "dim"))
-            table.add_row(Text(line))
-            table.add_row("")
-        table.add_row(
-            Text("It is served until this terminal is left, to this machine alone.", "dim")
         )
-        return table
+        told = [t for head, line in parts for t in (Text(head, "dim"), Text(line), Text())]
+        told.append(Text("It is served until this terminal is left, to this machine alone.", "dim"))
+        return [Row(Text(), text) for text in told]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.table import Table
-from rich.text import Text
-
-from dlpo_tui.keys import KEYS, Place
-from dlpo_tui.screens.reading import Page
+from dlpo_tui.keys import Place
+from dlpo_tui.screens.reading import Page, keys_told
+from dlpo_tui.widgets.sheet import Row
 
 
 class KeyPage(Page):
@@ -24,15 +22,5 @@ class KeyPage(Page):
         super().__init__()
         self.headings, self.without = headings, without
 
-    def content(self) -> Table:
-        table = Table.grid(padding=(0, 2))
-        table.add_column(justify="right", no_wrap=True)
-        table.add_column()
-        for place, heading in self.headings.items():
-            table.add_row("", Text(heading, "bold"))
-            for key in KEYS:
-                held_back = bool(self.without) and key.action.startswith(self.without)
-                if key.where == place and key.help and key.shown and not held_back:
-                    table.add_row(Text(key.told, "bold"), Text(key.help))
-            table.add_row("", "")
-        return table
+    def content(self) -> list[Row]:
+        return keys_told(self.headings, self.without)

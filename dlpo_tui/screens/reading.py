@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
-from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Label, Static
+from textual.widgets import Label
 
 from dlpo_tui import formats
 from dlpo_tui.keys import KEYS, Place, bindings
+from dlpo_tui.widgets.sheet import Row, Sheet
 from engine.messages import Line
 
 HEADINGS: dict[Place, str] = {
@@ -33,6 +33,19 @@ SIGNS = (
 )
 
 
+def keys_told(headings: Mapping[Place, str], without: tuple[str, ...] = ()) -> list[Row]:
+    """Every key of these places, in order; `without`: beginnings of actions left out."""
+    rows = []
+    for place, heading in headings.items():
+        rows.append(Row(Text(), Text(heading, "bold")))
+        for key in KEYS:
+            held_back = bool(without) and key.action.startswith(without)
+            if key.where == place and key.help and key.shown and not held_back:
+                rows.append(Row(Text(key.told, "bold"), Text(key.help)))
+        rows.append(Row(Text(), Text()))
+    return rows
+
+
 class Page(ModalScreen[None]):
     """A titled box that scrolls."""
 
@@ -47,19 +60,18 @@ class Page(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="box", classes="page"):
             yield Label(self.title_told, id="title")
-            with VerticalScroll():
-                yield Static(self.content())
+            yield Sheet(self.content())
             yield Label("esc back", id="told")
 
-    def content(self) -> Any:
-        """Something that rich can draw."""
+    def content(self) -> list[Row]:
+        """The page's rows, when it is opened."""
         raise NotImplementedError
 
     def on_mount(self) -> None:
-        self.query_one(VerticalScroll).focus()
+        self.query_one(Sheet).focus()
 
     def action_scroll(self, by: int) -> None:
-        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
+        self.query_one(Sheet).scroll_relative(y=by, animate=False)
 
 
 class Help(Page):
@@ -67,20 +79,10 @@ class Help(Page):
 
     title_told = "Keys"
 
-    def content(self) -> Table:
-        table = Table.grid(padding=(0, 2))
-        table.add_column(justify="right", no_wrap=True)
-        table.add_column()
-        for place, heading in HEADINGS.items():
-            table.add_row("", Text(heading, "bold"))
-            for key in KEYS:
-                if key.where == place and key.help and key.shown:
-                    table.add_row(Text(key.told, "bold"), Text(key.help))
-            table.add_row("", "")
-        table.add_row("", Text("On the curves", "bold"))
-        for sign, _, told in SIGNS:
-            table.add_row(sign, told)
-        return table
+    def content(self) -> list[Row]:
+        rows = keys_told(HEADINGS)
+        rows.append(Row(Text(), Text("On the curves", "bold")))
+        return rows + [Row(Text(sign), Text(told)) for sign, _, told in SIGNS]
 
 
 class Log(Page):
@@ -92,13 +94,10 @@ class Log(Page):
         super().__init__()
         self.log_lines = log
 
-    def content(self) -> Table:
-        table = Table.grid(padding=(0, 2))
-        table.add_column(justify="right", no_wrap=True)
-        table.add_column()
+    def content(self) -> list[Row]:
         colours = self.app.theme_variables
         inks = {"info": "", "warning": colours["warning"], "error": colours["error"]}
-        for line in reversed(self.log_lines):
-            told = Text(formats.plain(line.text), inks[line.level])
-            table.add_row(Text(str(line.update), "dim"), told)
-        return table
+        return [
+            Row(Text(str(line.update), "dim"), Text(formats.plain(line.text), inks[line.level]))
+            for line in reversed(self.log_lines)
+        ]
