@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 
 from dlpo_tui.bridge import sentence
-from dlpo_tui.keys import Place, bindings, hints
+from dlpo_tui.keys import Key, Place, bindings, hints
 from dlpo_tui.rendering import LABELS, Label, Pair, Rendering
 from dlpo_tui.screens.hearing import Hearing
 from dlpo_tui.screens.key_page import KeyPage
@@ -101,6 +101,23 @@ class BlindScreen(Hearing):
             keys = [key for key in keys if key.action in BEFORE]
         self.bar.show(keys)
         self.show_sound()
+
+    def possible(self, key: Key) -> bool:
+        """Whether the command palette should offer a key."""
+        action = key.action.partition("(")[0]
+        if action in ("hear", "again"):
+            return self.pair is not None
+        if action == "prefer":
+            return self.pair is not None and self._heard == set(LABELS)
+        if action == "serve":
+            return self.pair is not None and self._last is not None
+        if action == "take_back":
+            return bool(self.answers) and not self.result
+        if action == "finish":
+            return self.over
+        if action == "silence":
+            return self.sound.playing() is not None
+        return True
 
     def shown(self) -> Shown:
         pair = self.pair

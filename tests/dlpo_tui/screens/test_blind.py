@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from dlpo_tui.blind_app import BlindApp
 from dlpo_tui.keys import KEYS
+from dlpo_tui.palette import possible
 from dlpo_tui.rendering import Pair, Rendering
 from dlpo_tui.screens.blind import BlindScreen
 from dlpo_tui.screens.devices import Devices
@@ -343,3 +344,30 @@ def test_every_key_of_the_table_has_its_action(tmp_path: Path) -> None:
     for key in KEYS:
         if key.where == "blind":
             assert hasattr(screen, f"action_{key.action.split('(')[0]}"), key
+
+
+async def test_the_palette_offers_what_can_be_done_now(tmp_path: Path) -> None:
+    def offered(seat: Seat) -> set[str]:
+        return {key.action.removeprefix("screen.") for key, _ in possible(seat.screen)}
+
+    answering = {"prefer('X')", "prefer('Y')", "prefer('')"}
+    hearing = {"hear('X')", "hear('Y')", "again"}
+    async with seated(tmp_path) as at:
+        assert hearing <= offered(at)
+        assert not offered(at) & {*answering, "serve", "take_back", "finish", "silence"}
+        await at.press("1", "2")
+        assert {*answering, "serve", "silence"} <= offered(at)
+        await at.press("x")
+        assert "take_back" in offered(at)
+        assert not offered(at) & answering
+        await at.press(*"12y12x")
+        assert {"finish", "take_back"} <= offered(at)
+        assert not offered(at) & hearing
+        await at.press("enter")
+        assert "take_back" not in offered(at)
+    unspoken = Seat(tmp_path)
+    unspoken.rendering.pairs = None
+    async with unspoken.app.run_test() as unspoken.pilot:
+        await unspoken.press("backspace")
+        assert offered(unspoken) & {*hearing, *answering, "finish"} == set()
+        assert {"help", "ask"} <= offered(unspoken)
