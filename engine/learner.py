@@ -56,8 +56,8 @@ class Learner:
             ),
             PromptStatistics(),
             Settings(
-                algorithm, train.ratio, train.penalty, train.penalty_norm, train.inner_epochs,
-                train.microbatch,
+                algorithm, train.ratio, train.penalty, train.penalty_norm, train.penalty_levels,
+                train.inner_epochs, train.microbatch,
             ),
             schedule,
             trainable(schedule, rollouts.sigma_min, rollouts.window),

@@ -140,6 +140,10 @@ class TrainSpec:
     """What l noises: the rollout's own finished clip, or the recorded speech of the prompt."""
     penalty_norm: Literal["l1", "l2"] = "l1"
     """l = mean |eps - eps_theta| (as WaveGrad 2 trains) or its square."""
+    penalty_levels: Literal["kept", "any"] = "kept"
+    """The noise level l is taken at: that of the trained timestep, as DLPO says, or of any of the
+    chain's, drawn anew for every optimizer step. The weights are shared by all timesteps, so where
+    only the noisiest are trained nothing else watches over the others."""
     microbatch: int = 4
     """Rows a forward and backward pass takes at a time; never changes a result."""
     save_every: int = 10
@@ -478,7 +482,7 @@ def algorithm_rules(profile: Profile) -> tuple[tuple[bool, str], ...]:
     train, default, name = profile.train, TrainSpec(), profile.train.algorithm
     idle = [
         f"train.{key} = {getattr(train, key)!r}"
-        for key in ("penalty", "penalty_source", "penalty_norm")
+        for key in ("penalty", "penalty_source", "penalty_norm", "penalty_levels")
         if name not in PENALISED and getattr(train, key) != getattr(default, key)
     ]
     negative = [

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from engine.device import noise
+from engine.device import generator, noise
 from engine.diffusion.process import (
     RatioForm,
     gaussian_kl,
@@ -75,6 +75,7 @@ class Settings:
     ratio: RatioForm = "standardised"
     penalty: Penalty = "both"
     penalty_norm: Literal["l1", "l2"] = "l1"
+    penalty_levels: Literal["kept", "any"] = "kept"
     inner_epochs: int = 1
     microbatch: int = 4
 
@@ -122,9 +123,18 @@ def diffusion_loss(
 
 
 def step_terms(
-    policies: Policies, problem: Problem, settings: Settings, k: int, rows: list[int], eps: Tensor
+    policies: Policies,
+    problem: Problem,
+    settings: Settings,
+    k: int,
+    rows: list[int],
+    eps: Tensor,
+    noised: int,
 ) -> StepTerms:
-    """Runs the forward passes the algorithm needs at kept timestep k, for `rows` of B."""
+    """Runs the forward passes the algorithm needs at kept timestep k, for `rows` of B.
+
+    The penalty noises its speech with `eps` to the level of timestep `noised`.
+    """
     trajectory, schedule = problem.trajectory, problem.schedule
     t, needs = int(trajectory.timesteps[k]), settings.algorithm.needs
     firsts = [row - row % trajectory.runs[k] for row in rows]
@@ -146,12 +156,24 @@ def step_terms(
         log_prob = gaussian_log_prob(action, mean[at], sigma, mask) / unit
     if "penalty" in needs:
         penalty = diffusion_loss(
-            policies.current, schedule, problem.speech, t, eps, rows, settings.penalty_norm
+            policies.current, schedule, problem.speech, noised, eps, rows, settings.penalty_norm
         )
     ratio = log_ratio(
         settings.ratio, action, mean[at], trajectory.mean[k, rows, :length], sigma, mask
     )
     return StepTerms(problem.advantage[rows], ratio, unit, penalty, kl, log_prob)
+
+
+def penalty_timestep(problem: Problem, settings: Settings, k: int, epoch: int) -> int:
+    """The timestep whose level the penalty is taken at; drawn by identity where any may be.
+
+    All rows share it: l differs by level far more than by clip, and l is a reward, too.
+    """
+    kept = int(problem.trajectory.timesteps[k])
+    if settings.penalty_levels == "kept":
+        return kept
+    drawn = generator(*problem.identity, kept, "penalty level", epoch)
+    return int(torch.randint(problem.schedule.timesteps, (1,), generator=drawn))
 
 
 def penalty_noise(problem: Problem, k: int, epoch: int) -> Tensor:
@@ -189,8 +211,9 @@ def optimise(
     for epoch in range(settings.inner_epochs if good else 0):
         for k in range(K):
             eps = penalty_noise(problem, k, epoch)
+            noised = penalty_timestep(problem, settings, k, epoch)
             for rows in microbatches(problem.frames, settings.microbatch, good):
-                term = step_terms(policies, problem, settings, k, rows, eps)
+                term = step_terms(policies, problem, settings, k, rows, eps, noised)
                 loss = settings.algorithm.loss(term, knobs, settings.penalty)
                 (loss.sum() / (K * len(good))).backward()
                 losses.append(loss.detach())
@@ -271,6 +294,7 @@ def ratio_error(policies: Policies, problem: Problem, settings: Settings) -> flo
     ratios, every = [], list(range(len(problem.frames)))
     for k in range(len(problem.trajectory.timesteps)):
         eps = penalty_noise(problem, k, 0)
+        noised = penalty_timestep(problem, settings, k, 0)
         for rows in microbatches(problem.frames, settings.microbatch, every):
-            ratios.append(step_terms(policies, problem, settings, k, rows, eps).log_ratio)
+            ratios.append(step_terms(policies, problem, settings, k, rows, eps, noised).log_ratio)
     return float(torch.cat(ratios).abs().max())  # NaN if any is, unlike Python's max

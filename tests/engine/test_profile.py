@@ -313,7 +313,9 @@ def test_auto_is_the_algorithms_own_advantage(write, changes: tuple[str, ...], k
 
 
 @pytest.mark.parametrize("algorithm", ["ddpo", "dpok", "klinr", "rwr", "rwr_raw"])
-@pytest.mark.parametrize("change", ["penalty=loss", "penalty=reward", "penalty_norm=l2"])
+@pytest.mark.parametrize(
+    "change", ["penalty=loss", "penalty=reward", "penalty_norm=l2", "penalty_levels=any"]
+)
 def test_a_penalty_that_nothing_uses_is_refused(write, algorithm: str, change: str) -> None:
     told = refused(write(""), f"train.algorithm={algorithm}", f"train.{change}")
     key, value = change.split("=")

@@ -30,9 +30,11 @@ from engine.rl.update import (
     Problem,
     Settings,
     Speech,
+    diffusion_loss,
     optimise,
     own_clips,
     penalty_noise,
+    penalty_timestep,
     ratio_error,
     step_terms,
     summary,
@@ -197,7 +199,7 @@ def test_accumulation_over_timesteps_and_microbatches_is_one_batch(
         eps = penalty_noise(problem, k, 0)
         terms = step_terms(
             Policies(tiny_decoder, tiny_decoder), weighed(problem, settings.algorithm), settings,
-            k, [0, 1, 2, 3], eps,
+            k, [0, 1, 2, 3], eps, KEPT[k],
         )  # fmt: skip
         losses.append(settings.algorithm.loss(terms, WIDE, mode))
     loss = torch.cat(losses).mean()
@@ -546,6 +548,37 @@ def test_the_penalty_noises_the_speech_it_is_given(
     assert own.penalty != pytest.approx(l1, rel=1e-3)
 
 
+def test_the_penalty_may_be_taken_at_any_level_of_the_chain(
+    tiny_decoder: Decoder, problem: Problem
+) -> None:
+    anywhere = Settings(ALGORITHMS["dlpo"], penalty_levels="any")
+
+    def level(update: int, k: int, epoch: int) -> int:
+        return penalty_timestep(replace(problem, identity=(0, update)), anywhere, k, epoch)
+
+    drawn = [level(n, 0, 0) for n in range(40 * CHAIN.timesteps)]
+    counts = [drawn.count(t) for t in range(CHAIN.timesteps)]
+    assert min(counts) > 15, "every timestep, about 40 times"
+    assert drawn == [level(n, 0, 0) for n in range(40 * CHAIN.timesteps)], "by identity"
+    assert drawn != [level(n, 0, 1) for n in range(40 * CHAIN.timesteps)], "anew each epoch"
+    assert drawn != [level(n, 1, 0) for n in range(40 * CHAIN.timesteps)]
+    kept = Settings(ALGORITHMS["dlpo"])
+    assert [penalty_timestep(problem, kept, k, 0) for k in range(len(KEPT))] == list(KEPT)
+    expected = []
+    with torch.no_grad():
+        for k in range(len(KEPT)):
+            t = penalty_timestep(problem, anywhere, k, 0)
+            losses = diffusion_loss(
+                tiny_decoder, CHAIN, problem.speech, t, penalty_noise(problem, k, 0),
+                [0, 1, 2, 3], "l1",
+            )  # fmt: skip
+            expected.append(float(losses.mean()))
+    _, done = stepped(tiny_decoder, problem, penalty_levels="any")
+    assert done.penalty == pytest.approx(sum(expected) / len(expected), rel=1e-4)
+    _, plain = stepped(tiny_decoder, problem)
+    assert plain.penalty != pytest.approx(done.penalty, rel=1e-3)
+
+
 def test_the_penalty_draws_by_row_timestep_and_epoch(problem: Problem) -> None:
     drawn = [penalty_noise(problem, 0, 0), penalty_noise(problem, 1, 0)]
     drawn += [penalty_noise(problem, 0, 1)]
@@ -623,7 +656,7 @@ def test_every_term_stands_in_the_ratios_unit(
     every = Algorithm("every", ALGORITHMS["ddpo"].loss, frozenset({"kl", "log_prob"}))
     terms = step_terms(
         Policies(tiny_decoder, moved(tiny_decoder)), problem, Settings(every, ratio), 0,
-        [2, 1], penalty_noise(problem, 0, 0),
+        [2, 1], penalty_noise(problem, 0, 0), KEPT[0],
     )  # fmt: skip
     traj, mask = problem.trajectory, problem.trajectory.mask[[2, 1]]
     assert torch.equal(terms.unit, nats_in_unit(ratio, mask))
