@@ -16,7 +16,7 @@ from dlpo_tui.sound import Sound
 from dlpo_tui.widgets.head import RunHead
 from dlpo_tui.widgets.knobs import KnobPanel
 from dlpo_tui.widgets.status import Status
-from engine.messages import Command
+from engine.messages import Clip, Command
 
 HEADINGS: dict[Place, str] = {
     "replay": "The replay",
@@ -76,6 +76,9 @@ class ReplayScreen(RunScreen):
     def ask_for(self, command: Command, sentence: str) -> bool:
         self.refuse_command()
         return False
+
+    def ask_for_start(self, clip: Clip) -> None:
+        self.say("its start was never rendered; clips with ● have theirs")
 
     def on_knob_panel_turned(self, event: KnobPanel.Turned) -> None:
         self.refuse_command()

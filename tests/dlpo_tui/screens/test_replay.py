@@ -99,11 +99,18 @@ async def test_a_failure_is_told(tmp_path: Path) -> None:
         assert "failed after 23 updates: the reward failed on 75%" in at.lines()[1]
 
 
-@pytest.mark.parametrize("key", ["space", "n", "s", "S", "e", "u", "r"])
+@pytest.mark.parametrize("key", ["space", "n", "s", "S", "e", "u"])
 async def test_a_command_is_refused_in_one_sentence(tmp_path: Path, key: str) -> None:
     async with seated(tmp_path, scenes.running()) as at:
         await at.press(key)
         assert f"› {REFUSED}" in at.text()
+
+
+async def test_a_start_that_was_never_rendered_is_told_of(tmp_path: Path) -> None:
+    async with seated(tmp_path, scenes.running()) as at:
+        await at.press("r")
+        assert "its start was never rendered; clips with ● have theirs" in at.text()
+        assert REFUSED not in at.text()
 
 
 async def test_a_knob_does_not_turn(tmp_path: Path) -> None:
