@@ -192,7 +192,8 @@ def throughput(profile: Path, runs: Path, pairs: int, updates: int) -> dict[str,
         for way in ("headless", "screen") if number % 2 == 0 else ("screen", "headless"):
             folder = runs / f"{way}-{number}"
             folder.mkdir()
-            arguments = started(profile, folder, updates + 1)
+            # Phases alone are counted, so nothing is spoken before and after them.
+            arguments = [*started(profile, folder, updates + 1), "--set", "evaluation.every=0"]
             if way == "headless":
                 subprocess.run([*PROGRAM, *arguments, "--headless"], check=True,
                                capture_output=True, cwd=ROOT)  # fmt: skip
