@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 
 from dlpo_tui.base_app import BaseApp
 from dlpo_tui.bridge import Bridge
+from dlpo_tui.endings import ENDINGS, forget_terminal
 from dlpo_tui.screens.question import Question
 from dlpo_tui.screens.run import RunScreen
 from dlpo_tui.sound import Sound, speaker
@@ -39,11 +42,16 @@ class DlpoApp(BaseApp):
         super().__init__()
         self.bridge, self.sound, self.clock = bridge, sound, clock
         self.run_screen = RunScreen(bridge.send, sound, folder, log_path, outlives)
+        self.hung_up = False
+        """Whether the terminal has been closed."""
         self._began = clock()
         self._refused = 0
         self._catching_up = False
 
     def on_mount(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in ENDINGS:
+            loop.add_signal_handler(number, self.leave, number)
         self.push_screen(self.run_screen)
         self.set_interval(TICK_SECONDS, self.tick)
         self.call_after_refresh(self.tick)
@@ -78,6 +86,16 @@ class DlpoApp(BaseApp):
         self.bridge.drain(DRAIN_SECONDS)
         self.catch_up()
 
+    def on_unmount(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in ENDINGS:
+            loop.remove_signal_handler(number)
+
+    def leave(self, number: int) -> None:
+        """The process is told to go: no question, and what runs is stopped in good order."""
+        self.hung_up = number == signal.SIGHUP
+        self.exit()
+
     async def action_quit(self) -> None:
         """Textual's own way out asks as well."""
         if self.screen is self.run_screen:
@@ -108,6 +126,8 @@ def run_app(
         app = DlpoApp(bridge, sound, folder, log_path, outlives)
         app.run()
         sound.close()  # a device that is still being looked for prints until it is found
+    if app.hung_up:
+        forget_terminal()
     bridge.drain()
     if outlives and bridge.now.ended is None and not app.return_code:
         return 0
@@ -140,4 +160,5 @@ def errors_into(log_path: Path) -> Iterator[None]:
             sys.__stderr__, sys.stderr = drawn, told  # type: ignore[misc]
             os.dup2(terminal, 2)
             os.close(terminal)
-            screen.close()
+            with contextlib.suppress(OSError):  # what a closed terminal has not shown
+                screen.close()

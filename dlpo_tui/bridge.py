@@ -18,6 +18,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Protocol
 
+from dlpo_tui.collecting import spare_what_is_loaded
 from engine.messages import (
     Command,
     CommandRefused,
@@ -107,6 +108,8 @@ class Bridge:
 
     def _emit(self, event: Event) -> None:
         if isinstance(event, UpdateFinished):
+            if not self._updates:  # the first update has loaded what is loaded at first use
+                spare_what_is_loaded()
             self._updates = event.update
         self._ended = self._ended or isinstance(event, SessionEnded)
         self._events.append(event)
@@ -115,6 +118,7 @@ class Bridge:
         step_back()
         try:
             session = self._open_session(self._emit)
+            spare_what_is_loaded()
             with self._lock:
                 self._session = session
                 for command in self._early:

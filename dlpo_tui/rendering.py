@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from dlpo_tui.bridge import sentence
+from dlpo_tui.collecting import spare_what_is_loaded
 
 if TYPE_CHECKING:
     from engine.comparison import Comparison
@@ -89,6 +90,7 @@ class Rendering:
     def _work(self) -> None:
         try:
             spoken = self._speak(self._advance)
+            spare_what_is_loaded()
             self.trials = self._order(len(spoken.texts))
             pairs = write_pairs(self._folder, spoken, self.trials)
             self.spoken, self.pairs = spoken, pairs

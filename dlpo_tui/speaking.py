@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from dlpo_tui.bridge import sentence
+from dlpo_tui.collecting import spare_what_is_loaded
 from dlpo_tui.speech_settings import Settings, VoiceFacts
 from dlpo_tui.takes import (
     Asked,
@@ -155,6 +156,7 @@ class Speaking:
     def _work(self) -> None:
         try:
             studio = self._open_studio(lambda what: self._emit(Loading(what)))
+            spare_what_is_loaded()
             self._emit(VoicesOpened(studio.voices))
             while (job := self._next()) is not None:
                 if isinstance(job, Asked):
@@ -216,7 +218,7 @@ class Speaking:
                     self._scores.append(Score(asked.number, side, model, asked.text, take))
 
     def _score(self, studio: Studio, job: Score) -> None:
-        if not studio.loaded(job.model):
+        if first := not studio.loaded(job.model):
             self._emit(Loading(f"{job.model}, a score"))
         try:
             columns, scores, failure = studio.score(job.model, job.text, job.take)
@@ -229,6 +231,8 @@ class Speaking:
                 self._scores = deque(kept)
             self._emit(Told(f"{job.model} is left out from here on: {sentence(error)}"))
         else:
+            if first:
+                spare_what_is_loaded()
             self._emit(Scored(job.number, job.side, columns, scores))
             if failure:
                 self._emit(Told(failure))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -72,7 +73,10 @@ def session(options: argparse.Namespace) -> int:
         if isinstance(event, m.SessionEnded):
             ends.append(event)
 
-    Session(settings, folder, hear, before).run()
+    opened = Session(settings, folder, hear, before)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: opened.commands.put(m.Stop()))
+    opened.run()
     (end,) = ends
     if end.refused:
         if before is None:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from dlpo_tui import completion
 from dlpo_tui.console import Changes, Exit, err, one_sentence, tell
+from dlpo_tui.endings import ENDINGS, forget_terminal
 from engine import messages as m
 from engine import profile as profiles
 
@@ -193,17 +194,24 @@ def headless_run(opening: Opening, as_json: bool) -> int:
 
 
 def stop_on_interrupt(send: m.Send) -> list[bool]:
-    """The first Ctrl-C asks the session to stop and save, a second one ends at once."""
+    """The first Ctrl-C asks the session to stop and save, a second one ends at once.
+
+    A wish to end from outside (SIGTERM), or a terminal that is closed (SIGHUP), is the first; with
+    the terminal, the words go, too.
+    """
     interrupted: list[bool] = []
 
     def handler(signum: int, frame: object) -> None:
         if interrupted:
             raise KeyboardInterrupt
         interrupted.append(True)
+        if signum == signal.SIGHUP:
+            forget_terminal()
         tell("stopping and saving; once more to end at once")
         send(m.Stop())
 
-    signal.signal(signal.SIGINT, handler)
+    for number in (signal.SIGINT, *ENDINGS):
+        signal.signal(number, handler)
     return interrupted
 
 

@@ -14,6 +14,7 @@ import argparse
 import atexit
 import fcntl
 import json
+import math
 import os
 import pty
 import re
@@ -33,6 +34,8 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-c", "from dlpo_tui.cli import main; main()"]
 QUIET_SECONDS = 0.15
 """Without output before the next key is pressed."""
+WATCHED_SECONDS = 30.0
+"""How long what the screen costs is watched; about one update."""
 ESCAPES = re.compile(rb"\x1b\[[0-9;?<>=]*[a-zA-Z]|\x1b[()][A-Z0-9]|\x1b[=>78]")
 
 
@@ -50,6 +53,8 @@ class Terminal:
         os.close(slave)
         atexit.register(self.process.kill)  # a benchmark that is cut off leaves no session behind
         self.seen = b""
+        self.looking = True
+        """False: what comes is read and dropped, as a terminal that nobody searches does."""
         self.written = 0
         self.last = self.began
         self.changed = threading.Condition()
@@ -62,7 +67,7 @@ class Terminal:
             except OSError:
                 return
             with self.changed:
-                self.seen += data
+                self.seen += data if self.looking else b""
                 self.written += len(data)
                 self.last = time.perf_counter()
                 self.changed.notify_all()
@@ -131,6 +136,15 @@ def first_paint(profile: Path, runs: Path, times: int = 3) -> dict[str, float]:
     return {"median": round(statistics.median(taken), 2), "best": round(min(taken), 2)}
 
 
+def main_thread(pid: int) -> float:
+    """Seconds of a core that a process's main thread has used: the screen's (Linux)."""
+    path = Path(f"/proc/{pid}/task/{pid}/stat")
+    if not path.exists():
+        return math.nan
+    fields = path.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def milliseconds(values: list[float]) -> dict[str, float]:
     figures = {
         "median_ms": statistics.median(values),
@@ -160,9 +174,11 @@ def keys(profile: Path, runs: Path, count: int) -> dict[str, Any]:
         taken[key].append(1e3 * (screen.until(answer) - began))
         screen.press(back)
         time.sleep(0.3)  # a lone escape is told from a sequence by what does not follow it
-    began, before = time.perf_counter(), screen.written
-    time.sleep(10)
-    rate = (screen.written - before) / (time.perf_counter() - began)
+    began, before, used = time.perf_counter(), screen.written, main_thread(screen.process.pid)
+    time.sleep(WATCHED_SECONDS)
+    seconds = time.perf_counter() - began
+    rate = (screen.written - before) / seconds
+    share = (main_thread(screen.process.pid) - used) / seconds
     screen.press("q")
     screen.until("Stop training?")
     screen.press("x")
@@ -171,6 +187,7 @@ def keys(profile: Path, runs: Path, count: int) -> dict[str, Any]:
         "pressed": count,
         **{key: milliseconds(values) for key, values in taken.items()},
         "bytes_a_second_while_training": round(rate),
+        "share_of_a_core_that_the_screen_takes": round(share, 4),
         "exit_code": code,
     }
 
@@ -182,6 +199,19 @@ def journaled(runs: Path) -> dict[str, float]:
     phases = [r["stats"]["seconds"] for r in rows if r["kind"] == "UpdateFinished"]
     # The first update pays for what is done once.
     return {name: statistics.fmean(p[name] for p in phases[1:]) for name in phases[0]}
+
+
+def until_ended(runs: Path, timeout: float = 1800.0) -> None:
+    """Waits for the end in the journal of the only run; RuntimeError where it never comes."""
+    limit = time.perf_counter() + timeout
+    while time.perf_counter() < limit:
+        for path in runs.glob("*/events.jsonl"):
+            with path.open("rb") as file:
+                file.seek(max(path.stat().st_size - 400, 0))
+                if b'"SessionEnded"' in file.read():
+                    return
+        time.sleep(1)
+    raise RuntimeError(f"no session ended in {runs} within {timeout:g} s")
 
 
 def throughput(profile: Path, runs: Path, pairs: int, updates: int) -> dict[str, Any]:
@@ -199,7 +229,10 @@ def throughput(profile: Path, runs: Path, pairs: int, updates: int) -> dict[str,
                                capture_output=True, cwd=ROOT)  # fmt: skip
             else:
                 screen = Terminal(arguments)
-                screen.until(f"finished after {updates + 1} updates", 1800)
+                screen.until("loading")
+                # To search all that was drawn at every repaint would take the cores from training.
+                screen.looking = False
+                until_ended(folder)
                 screen.press("q")
                 screen.close()
             own[way] = sum(journaled(folder).values())

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from textual.pilot import Pilot
@@ -25,6 +26,12 @@ from engine.messages import Command, Event, Stop
 def whole_bursts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tick takes in all there is, however busy the machine; the burst's own test does not."""
     monkeypatch.setattr("dlpo_tui.app.DRAIN_SECONDS", math.inf)
+
+
+@pytest.fixture(autouse=True)
+def collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a thousand apps in one process each must be freed; in its own process one need not."""
+    monkeypatch.setattr("dlpo_tui.collecting.gc", SimpleNamespace(freeze=lambda: None))
 
 
 class Noted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ if scene == "fresh":
         run()
     session.run = noisy
 code = run_app(bridge := Bridge(session.open), Path(folder), patience_seconds=20)
+Path(folder, "ended").write_text(bridge.now.ended.reason)
 os.write(2, f"the session {bridge.now.ended.reason}\\n".encode())
 os.write(2, b"after\\n")
 sys.exit(code)
@@ -66,6 +68,24 @@ def test_a_session_in_a_terminal_is_stopped_and_exits_with_0(tmp_path: Path) -> 
     assert "noise" not in at.plain(), "what C libraries print must not reach the screen"
     assert "ALSA lib pcm.c: noise" in (tmp_path / "session.log").read_text()
     assert at.plain().rstrip().endswith("after"), "the terminal gets descriptor 2 back"
+
+
+def test_a_process_that_is_told_to_go_stops_its_session(tmp_path: Path) -> None:
+    at = terminal("running", tmp_path)
+    at.until("update 40")
+    at.process.send_signal(signal.SIGTERM)
+    assert at.end() == 0
+    assert (tmp_path / "ended").read_text() == "stopped"
+    assert "\x1b[?1049l" in at.seen, "the terminal leaves the screen's page"
+
+
+def test_a_terminal_that_is_closed_stops_its_session(tmp_path: Path) -> None:
+    at = terminal("running", tmp_path)
+    at.until("update 40")
+    os.close(at.master)
+    at.process.send_signal(signal.SIGHUP)  # as the kernel does, if it were its controlling one
+    assert at.process.wait(60) == 0
+    assert (tmp_path / "ended").read_text() == "stopped"
 
 
 def test_a_failed_session_exits_with_1(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from typer.testing import CliRunner
 from dlpo_tui import app, cli
 from dlpo_tui.bridge import Bridge
 from dlpo_tui.commands import run
+from dlpo_tui.endings import ENDINGS
 from engine import checkpoint, files
 from tests.voices import SPEECH, SPOKEN, tiny_model, write_corpus, write_profile, write_voice
 
@@ -37,12 +38,14 @@ NAME, SENTENCE = next(iter(SPOKEN.items()))
 @pytest.fixture(autouse=True)
 def process() -> Iterator[None]:
     """A command owns its process: what it sets there is put back."""
-    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
+    threads = torch.get_num_threads()
+    handling = {n: signal.getsignal(n) for n in (signal.SIGINT, *ENDINGS)}
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, handler)
+    for number, handler in handling.items():
+        signal.signal(number, handler)
     logging.captureWarnings(False)
     root.setLevel(level)
     for added in set(root.handlers) - set(handlers):

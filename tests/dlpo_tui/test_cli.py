@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from dlpo_tui import cli, console
 from dlpo_tui.commands import run
+from dlpo_tui.endings import ENDINGS
 from dlpo_tui.lines import Lines
 from engine import audio, checkpoint, journal
 from engine import messages as m
@@ -35,12 +36,14 @@ Call = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def process() -> Iterator[None]:
     """A command owns its process: what it sets there is put back."""
-    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
+    threads = torch.get_num_threads()
+    handling = {n: signal.getsignal(n) for n in (signal.SIGINT, *ENDINGS)}
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, handler)
+    for number, handler in handling.items():
+        signal.signal(number, handler)
     logging.captureWarnings(False)
     root.setLevel(level)
     for added in set(root.handlers) - set(handlers):
@@ -172,15 +175,16 @@ def test_the_first_interrupt_asks_for_a_stop_and_the_second_ends_at_once() -> No
     assert sent == [m.Stop()]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_session_saves_and_exits_with_130(
-    call: Call, profile: Path, monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals, call: Call, profile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     show = Lines.show
 
     def interrupting(self: Lines, event: m.Event) -> None:
         show(self, event)
         if isinstance(event, m.UpdateFinished):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
     monkeypatch.setattr(Lines, "show", interrupting)
     result = call(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,10 +17,14 @@ from tests.voices import write_corpus, write_profile, write_voice
 
 
 @pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
+def process() -> Iterator[None]:
+    """A program owns its process: what it sets there is put back."""
+    threads = torch.get_num_threads()
+    handling = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(threads)
+    for number, handler in handling.items():
+        signal.signal(number, handler)
 
 
 def test_a_session_runs_and_every_event_is_a_line_of_json(
@@ -33,6 +38,27 @@ def test_a_session_runs_and_every_event_is_a_line_of_json(
     started = next(event for event in events if isinstance(event, m.SessionStarted))
     kept = json.loads((Path(started.folder) / "profile.json").read_text())
     assert kept["train"]["updates"] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_process_that_is_told_to_go_ends_in_a_saved_state(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[dict[str, object]] = []
+
+    def say(data: dict[str, object]) -> None:
+        said.append(data)
+        if data["kind"] == "UpdateFinished":
+            signal.raise_signal(number)
+
+    monkeypatch.setattr("engine.__main__.say", say)
+    profile = write_profile(tmp_path, write_voice(tmp_path / "voice.safetensors"))
+    assert main(["run", str(profile), "--set", "train.updates=9"]) == 0
+    end = m.from_json(said[-1])
+    assert end == m.SessionEnded(1, "stopped")
+    started = next(m.from_json(d) for d in said if d["kind"] == "SessionStarted")
+    assert isinstance(started, m.SessionStarted)
+    assert (Path(started.folder) / "checkpoints/update-000001.safetensors").is_file()
 
 
 def test_pretraining_makes_a_voice_and_goes_on(
