@@ -9,11 +9,9 @@ STAMP := $(VENV)/.installed
 run: $(STAMP)  ## the quickstart session
 	$(BIN)/dlpo-tui run profiles/quickstart.toml
 
-# One thread a process: their threads would wait for each other. Two processes a core: a test of a
-# screen waits for the screen most of the time.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
+# One thread a process: there are as many processes as cores, and their threads would wait for each other.
 test: $(STAMP)  ## the tests, with coverage
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --cov=engine --cov=dlpo_tui --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --cov=engine --cov=dlpo_tui --cov-report=term
 
 check: $(STAMP)  ## format, lint, types, layers, tests
 	$(BIN)/ruff format --check .
