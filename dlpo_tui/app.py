@@ -42,8 +42,6 @@ class DlpoApp(BaseApp):
         super().__init__()
         self.bridge, self.sound, self.clock = bridge, sound, clock
         self.run_screen = RunScreen(bridge.send, sound, folder, log_path, outlives)
-        self.hung_up = False
-        """Whether the terminal has been closed."""
         self._began = clock()
         self._refused = 0
         self._catching_up = False

@@ -5,9 +5,13 @@ from __future__ import annotations
 from textual.app import App
 
 from dlpo_tui import config, glyphs
+from dlpo_tui.endings import terminal_stands
 from dlpo_tui.keys import remapped
 from dlpo_tui.palette import Commands
 from dlpo_tui.theme import CALM, EXTRA, THEMES, after
+
+LOOK_SECONDS = 2.0
+"""Between looks whether the terminal is still there."""
 
 
 class BaseApp(App[None]):
@@ -24,6 +28,8 @@ class BaseApp(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.hung_up = False
+        """Whether the terminal has been closed."""
         settings = config.in_use
         for theme in THEMES:
             self.register_theme(theme)
@@ -33,6 +39,19 @@ class BaseApp(App[None]):
         self.animation_level = "none"
         self.ascii = glyphs.Ascii(enabled=settings.ascii)
         self._filters.append(self.ascii)
+
+    def on_mount(self) -> None:
+        if terminal_stands():
+            self.set_interval(LOOK_SECONDS, self.look)
+
+    def look(self) -> None:
+        """Leaves where the terminal is gone, which is not always told by a signal.
+
+        Textual would go on reading nothing from it, with half a core.
+        """
+        if not terminal_stands():
+            self.hung_up = True
+            self.exit()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Colours of ours for the themes that do not name them."""

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import termios
 
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 """What ends a session in a saved state, as a wish to quit does."""
+
+
+def terminal_stands(descriptor: int = 0) -> bool:
+    """Whether a descriptor that is a terminal still has one behind it."""
+    try:
+        termios.tcgetattr(descriptor)
+    except termios.error:
+        return False
+    return True
 
 
 def forget_terminal() -> None:

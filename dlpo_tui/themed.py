@@ -7,14 +7,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from textual.app import App
-
 from dlpo_tui.app import errors_into
+from dlpo_tui.base_app import BaseApp
+from dlpo_tui.endings import forget_terminal
 from dlpo_tui.sound import Sound
 
 
 def run_quietly(
-    app: App[None], name: str, sound: Sound, keep: Callable[[], bool] = lambda: False
+    app: BaseApp, name: str, sound: Sound, keep: Callable[[], bool] = lambda: False
 ) -> str:
     """Runs an app that has no folder for a log; what is printed meanwhile goes to a file.
 
@@ -26,6 +26,8 @@ def run_quietly(
     with errors_into(path):
         app.run()
         sound.close()  # a device that is still being looked for prints until it is found
+    if app.hung_up:
+        forget_terminal()
     if app.return_code or keep():
         return f"why is in {path}"
     path.unlink(missing_ok=True)

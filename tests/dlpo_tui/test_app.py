@@ -88,6 +88,14 @@ def test_a_terminal_that_is_closed_stops_its_session(tmp_path: Path) -> None:
     assert (tmp_path / "ended").read_text() == "stopped"
 
 
+def test_a_terminal_that_is_gone_without_a_signal_is_noticed(tmp_path: Path) -> None:
+    at = terminal("running", tmp_path)
+    at.until("update 40")
+    os.close(at.master)
+    assert at.process.wait(60) == 0
+    assert (tmp_path / "ended").read_text() == "stopped"
+
+
 def test_a_failed_session_exits_with_1(tmp_path: Path) -> None:
     at = terminal("failed", tmp_path)
     at.until("FAILED")

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from textual.app import App
 
+from dlpo_tui.base_app import BaseApp
 from dlpo_tui.sound import Silent
 from dlpo_tui.themed import run_quietly
 
 
-class Over(App[None]):
+class Over(BaseApp):
     def run(self, *args: object, **kwargs: object) -> None:
         """Over at once."""
 

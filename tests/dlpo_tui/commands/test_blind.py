@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -128,6 +129,13 @@ def test_leaving_without_an_answer_reports_nothing() -> None:
     assert at.end() == 130
     assert "left without an answer: nothing is reported" in at.plain()
     assert not list(Path().glob("*rep*"))
+
+
+def test_a_terminal_that_is_gone_ends_it(tmp_path: Path) -> None:
+    at = blind("--report", "rep")
+    at.until("0/3")
+    os.close(at.master)
+    assert at.process.wait(60) == 130
 
 
 def test_a_widget_that_breaks_loses_no_answer(tmp_path: Path) -> None:
