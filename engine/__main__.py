@@ -51,6 +51,7 @@ def say(data: dict[str, object]) -> None:
 
 def session(options: argparse.Namespace) -> int:
     from engine import journal, preflight
+    from engine.allocator import keep_memory
     from engine.reopening import reopen
     from engine.session import Session
 
@@ -73,6 +74,7 @@ def session(options: argparse.Namespace) -> int:
         if isinstance(event, m.SessionEnded):
             ends.append(event)
 
+    keep_memory()
     opened = Session(settings, folder, hear, before)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: opened.commands.put(m.Stop()))

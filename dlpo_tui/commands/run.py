@@ -19,6 +19,7 @@ from dlpo_tui.console import Changes, Exit, err, one_sentence, tell
 from dlpo_tui.endings import ENDINGS, forget_terminal
 from engine import messages as m
 from engine import profile as profiles
+from engine.allocator import keep_memory
 
 if TYPE_CHECKING:
     from engine.profile import Profile
@@ -97,6 +98,7 @@ def open_run(
             "name a profile, such as profiles/quickstart.toml, or go on with --resume RUN"
         )
     log_to(opening.folder)
+    keep_memory()
     return opening
 
 
