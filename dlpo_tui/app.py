@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dlpo_tui.base_app import BaseApp
 from dlpo_tui.bridge import Bridge
-from dlpo_tui.endings import ENDINGS, forget_terminal
+from dlpo_tui.endings import forget_terminal, heeded
 from dlpo_tui.screens.question import Question
 from dlpo_tui.screens.run import RunScreen
 from dlpo_tui.sound import Sound, speaker
@@ -48,7 +48,7 @@ class DlpoApp(BaseApp):
 
     def on_mount(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in ENDINGS:
+        for number in heeded():
             loop.add_signal_handler(number, self.leave, number)
         self.push_screen(self.run_screen)
         self.set_interval(TICK_SECONDS, self.tick)
@@ -84,14 +84,14 @@ class DlpoApp(BaseApp):
         self.bridge.drain(DRAIN_SECONDS)
         self.catch_up()
 
-    def on_unmount(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in ENDINGS:
-            loop.remove_signal_handler(number)
-
     def leave(self, number: int) -> None:
         """The process is told to go: no question, and what runs is stopped in good order."""
         self.hung_up = number == signal.SIGHUP
+        if (
+            self.hung_up
+        ):  # told by the kernel and by the shell: the second must not cut short a stop
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
         self.exit()
 
     async def action_quit(self) -> None:

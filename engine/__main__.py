@@ -77,7 +77,8 @@ def session(options: argparse.Namespace) -> int:
     keep_memory()
     opened = Session(settings, folder, hear, before)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: opened.commands.put(m.Stop()))
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda *_: opened.commands.put(m.Stop()))
     opened.run()
     (end,) = ends
     if end.refused:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from dlpo_tui import completion
 from dlpo_tui.console import Changes, Exit, err, one_sentence, tell
-from dlpo_tui.endings import ENDINGS, forget_terminal
+from dlpo_tui.endings import forget_terminal, heeded
 from engine import messages as m
 from engine import profile as profiles
 from engine.allocator import keep_memory
@@ -212,7 +212,7 @@ def stop_on_interrupt(send: m.Send) -> list[bool]:
         tell("stopping and saving; once more to end at once")
         send(m.Stop())
 
-    for number in (signal.SIGINT, *ENDINGS):
+    for number in (signal.SIGINT, *heeded()):
         signal.signal(number, handler)
     return interrupted
 

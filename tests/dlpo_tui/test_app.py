@@ -84,7 +84,21 @@ def test_a_terminal_that_is_closed_stops_its_session(tmp_path: Path) -> None:
     at.until("update 40")
     os.close(at.master)
     at.process.send_signal(signal.SIGHUP)  # as the kernel does, if it were its controlling one
+    at.process.send_signal(signal.SIGHUP)  # as the shell does, too
     assert at.process.wait(60) == 0
+    assert (tmp_path / "ended").read_text() == "stopped"
+
+
+def test_what_nohup_has_ignored_stays_ignored(tmp_path: Path) -> None:
+    ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    at = Terminal(str(HERE), "running", str(tmp_path), before=ignoring + PROGRAM)
+    at.until("update 40")
+    at.process.send_signal(signal.SIGHUP)
+    at.press("?")
+    at.until("esc back")
+    at.press("\x1b")
+    at.process.send_signal(signal.SIGTERM)
+    assert at.end() == 0
     assert (tmp_path / "ended").read_text() == "stopped"
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -161,6 +163,25 @@ def test_runs_that_cannot_be_written_are_one_sentence(call: Call, profile: Path)
     Path("file").write_text("no folder")
     told = refused(call("run", profile, "--headless", "--set", "runs=file"))
     assert "cannot be made" in told
+
+
+def test_what_nohup_has_ignored_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    run.stop_on_interrupt(lambda command: None)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT)
+
+
+def test_a_terminal_that_is_closed_is_told_of_twice_and_stops_once() -> None:
+    code = (
+        "import signal\nfrom dlpo_tui.commands import run\n"
+        "sent = []\nrun.stop_on_interrupt(sent.append)\n"
+        "signal.raise_signal(signal.SIGHUP); signal.raise_signal(signal.SIGHUP)\n"
+        "raise SystemExit(len(sent) + 6)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 7, done.stderr
+    assert done.stderr == b""
 
 
 def test_the_first_interrupt_asks_for_a_stop_and_the_second_ends_at_once() -> None:

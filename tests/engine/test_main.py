@@ -61,6 +61,14 @@ def test_a_process_that_is_told_to_go_ends_in_a_saved_state(
     assert (Path(started.folder) / "checkpoints/update-000001.safetensors").is_file()
 
 
+def test_what_nohup_has_ignored_stays_ignored(tmp_path: Path) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    profile = write_profile(tmp_path, write_voice(tmp_path / "voice.safetensors"))
+    assert main(["run", str(profile), "--set", "train.updates=1"]) == 0
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+
+
 def test_pretraining_makes_a_voice_and_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
