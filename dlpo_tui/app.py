@@ -120,12 +120,8 @@ def run_app(
     """
     sound = sound or speaker()
     log_path = folder / "session.log"
-    with errors_into(log_path):
-        app = DlpoApp(bridge, sound, folder, log_path, outlives)
-        app.run()
-        sound.close()  # a device that is still being looked for prints until it is found
-    if app.hung_up:
-        forget_terminal()
+    app = DlpoApp(bridge, sound, folder, log_path, outlives)
+    run_guarded(app, sound, log_path)
     bridge.drain()
     if outlives and bridge.now.ended is None and not app.return_code:
         return 0
@@ -136,6 +132,15 @@ def run_app(
     if app.return_code or (bridge.now.ended and bridge.now.ended.reason == "failed"):
         return 1
     return 0 if ended else 130
+
+
+def run_guarded(app: BaseApp, sound: Sound, log_path: Path) -> None:
+    """Runs an app to its end and closes what it plays with; what is printed goes to a file."""
+    with errors_into(log_path):
+        app.run()
+        sound.close()  # a device that is still being looked for prints until it is found
+    if app.hung_up:
+        forget_terminal()
 
 
 @contextlib.contextmanager

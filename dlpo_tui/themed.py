@@ -7,9 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from dlpo_tui.app import errors_into
+from dlpo_tui.app import run_guarded
 from dlpo_tui.base_app import BaseApp
-from dlpo_tui.endings import forget_terminal
 from dlpo_tui.sound import Sound
 
 
@@ -23,11 +22,7 @@ def run_quietly(
     Returns "why is in FILE" where the app failed or `keep()` says so; else the file goes.
     """
     path = Path(tempfile.gettempdir()) / f"dlpo-tui-{name}-{os.getpid()}.log"
-    with errors_into(path):
-        app.run()
-        sound.close()  # a device that is still being looked for prints until it is found
-    if app.hung_up:
-        forget_terminal()
+    run_guarded(app, sound, path)
     if app.return_code or keep():
         return f"why is in {path}"
     path.unlink(missing_ok=True)

@@ -98,7 +98,6 @@ def open_run(
             "name a profile, such as profiles/quickstart.toml, or go on with --resume RUN"
         )
     log_to(opening.folder)
-    keep_memory()
     return opening
 
 
@@ -148,6 +147,7 @@ def screen_run(opening: Opening) -> int:
         return Session(opening.settings, folder, emit, opening.before)
 
     folder = opening.folder
+    keep_memory()
     bridge = Bridge(open_session, opening.before)
     code = run_app(bridge, folder)
     if code == Exit.FAILED and not (bridge.now.ended and bridge.now.ended.error):
@@ -160,6 +160,7 @@ def headless_run(opening: Opening, as_json: bool) -> int:
     """The session in this thread, its events as lines; an interrupt stops it in good order."""
     from dlpo_tui.lines import Lines
 
+    keep_memory()
     with err.status("looking for what the profile names"):  # on a terminal only
         from engine import preflight
         from engine.session import Session
