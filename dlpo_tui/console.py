@@ -5,12 +5,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from engine import messages as m
+if TYPE_CHECKING:
+    from engine.messages import Progressing
 
 err = Console(stderr=True, highlight=False)
 
@@ -51,7 +52,7 @@ Changes = Annotated[
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[m.Progressing]:
+def progress_bar(what: str) -> Iterator[Progressing]:
     """A bar on stderr; yields what to call with (done, total, name)."""
     from rich.progress import (
         BarColumn,

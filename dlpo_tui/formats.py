@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from engine.messages import Column
+if TYPE_CHECKING:
+    from engine.messages import Column
 
 MISSING = "–"
 """Where a number does not exist."""

@@ -15,13 +15,13 @@ from rich.text import Text
 
 from dlpo_tui.console import Exit, one_sentence, progress_bar
 from dlpo_tui.formats import duration
-from engine import profile as profiles
 
 if TYPE_CHECKING:
     import torch
 
     from engine.checkpoint import Voice
     from engine.doctor import Finding
+    from engine.profile import Profile
 
 SLOW_SECONDS = 60.0
 """An update past this is a long wait for a first look."""
@@ -66,13 +66,14 @@ def speed(device: torch.device, seconds: float) -> list[Finding]:
     from engine import speed as clock
     from engine.device import choose_dtype
     from engine.doctor import Finding
+    from engine.profile import DeviceSpec
     from engine.rewards import registry
 
     settings = quickstart()
     with progress_bar("measuring") as advance:
         advance(0, 1, "loading the voice and the score models")
         voice = checkpoint.load("bundled", device)
-        voice.model.decoder.compute_dtype = choose_dtype(profiles.DeviceSpec(), device)
+        voice.model.decoder.compute_dtype = choose_dtype(DeviceSpec(), device)
         wanted = (*settings.reward.models, *settings.judges.models)
         names = dict.fromkeys(map(registry.model_of, wanted))
         models = [registry.load(n, str(device)) for n in names if not registry.missing(n)]
@@ -100,12 +101,13 @@ def speed(device: torch.device, seconds: float) -> list[Finding]:
     ]  # fmt: skip
 
 
-def quickstart() -> profiles.Profile:
+def quickstart() -> Profile:
     """The quickstart profile; the defaults where it is not at hand."""
     from engine.explain import listed
+    from engine.profile import Profile, load
 
     found = [one.path for one in listed() if one.name == "quickstart"]
-    return profiles.load(found[0]) if found else profiles.Profile(name="the default profile")
+    return load(found[0]) if found else Profile(name="the default profile")
 
 
 def mean_seconds(voice: Voice) -> float:

@@ -11,8 +11,7 @@ from pathlib import PurePath
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from dlpo_tui import formats
-from dlpo_tui.widgets.plot import Span
-from dlpo_tui.widgets.scaled import Limits
+from dlpo_tui.widgets.axis import Limits, Span
 from dlpo_tui.widgets.series import Series, Shape, Wording
 from engine.messages import Interval, Mark, Snapshot, UpdateStats
 

@@ -9,9 +9,9 @@ import pytest
 import scenes
 from conftest import Stager
 
+from dlpo_tui.widgets.axis import Span
 from dlpo_tui.widgets.chart import Chart
 from dlpo_tui.widgets.curves import builders
-from dlpo_tui.widgets.plot import Span
 from dlpo_tui.widgets.scaled import ready, value_span
 from dlpo_tui.widgets.view import View, newest, view
 from dlpo_tui.widgets.window import Window
