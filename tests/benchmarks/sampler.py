@@ -30,7 +30,7 @@ from engine import checkpoint
 from engine.allocator import keep_memory
 from engine.diffusion.sampler import RolloutNoise, rollout
 from engine.diffusion.schedule import build
-from engine.model.config import ModelConfig, base
+from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
 from engine.profile import ScheduleSpec
 from engine.types import Conditioning
@@ -84,7 +84,7 @@ def network(voice: str) -> Decoder:
     if voice != "base":
         return checkpoint.load(voice).model.decoder
     torch.manual_seed(0)
-    return Decoder(base())
+    return Decoder(ModelConfig.base())
 
 
 def sampled(
