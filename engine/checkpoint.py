@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from engine import plain_json
 from engine.files import replacing
 from engine.model.config import ModelConfig
 from engine.model.wavegrad2 import WaveGrad2
@@ -176,14 +177,16 @@ def describe(path: Path, metadata: dict[str, str]) -> Card:
         )
     try:
         config = ModelConfig.from_json(metadata["config"])
-        symbols = tuple(json.loads(metadata.get("symbols", json.dumps(SYMBOLS))))
-        speakers = tuple(str(name) for name in json.loads(metadata.get("speakers", "[]")))
-        about = dict(json.loads(metadata.get("about", "{}")))
+        symbols = tuple(plain_json.parse(metadata.get("symbols", json.dumps(SYMBOLS))))
+        speakers = tuple(str(name) for name in plain_json.parse(metadata.get("speakers", "[]")))
+        about = dict(plain_json.parse(metadata.get("about", "{}")))
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: its description cannot be read ({error})") from None
     if symbols != tuple(SYMBOLS):
         raise CheckpointError(f"{path} was trained with another symbol table")
     names = speakers or tuple(f"speaker {i}" for i in range(config.speakers))
+    if unseen := [name for name in names if not name.isprintable()]:
+        raise CheckpointError(f"{path} names a speaker {unseen[0][:80]!a}, which cannot be shown")
     if len(names) != config.speakers:
         raise CheckpointError(f"{path} names {len(names)} speakers and holds {config.speakers}")
     return Card(config, names, about)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import sys
@@ -12,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from dlpo_tui import completion
-from dlpo_tui.console import Changes, Exit, err, one_sentence, tell
+from dlpo_tui.console import Changes, Console, Exit, err, one_sentence, tell
 from dlpo_tui.endings import forget_terminal, heeded
 from engine import messages as m
+from engine import plain_json
 from engine import profile as profiles
 from engine.allocator import keep_memory
 
@@ -124,7 +123,9 @@ def keep_profile(settings: Profile, folder: Path) -> None:
 
 def log_to(folder: Path) -> None:
     """What libraries print goes to the run's session.log."""
-    handler = logging.FileHandler(folder / "session.log", encoding="utf-8")
+    from engine.files import own_file
+
+    handler = logging.FileHandler(own_file(folder / "session.log"), encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -173,13 +174,13 @@ def headless_run(opening: Opening, as_json: bool) -> int:
 
             discard(opening.folder)
             raise
-    console = err if as_json else Console(highlight=False, soft_wrap=True)
+    console = err if as_json else Console(soft_wrap=True)
     lines = Lines(console, quiet=as_json, before=opening.before)
     ended: list[m.SessionEnded] = []
 
     def emit(event: m.Event) -> None:
         if as_json:
-            sys.stdout.write(json.dumps(m.to_json(event), ensure_ascii=False) + "\n")
+            sys.stdout.write(plain_json.line(m.to_json(event)) + "\n")
             sys.stdout.flush()
         lines.show(event)
         if isinstance(event, m.SessionEnded):
