@@ -70,7 +70,7 @@ def one_sentence() -> Iterator[None]:
 
 
 def sentence(words: str) -> str:
-    """An error as the one line that is told of it; a value that a file repeats without end is cut."""
+    """An error as the one line that is told of it; one that repeats a file without end is cut."""
     return visible(f"dlpo-tui: {words if len(words) <= LONGEST else words[:LONGEST] + ' ...'}")
 
 

@@ -10,7 +10,7 @@ from engine.visible import visible
 
 
 class Visible(LineFilter):
-    """Applied to every line of every widget, Textual's own as well, whatever foreign text is in it."""
+    """Applied to every line of every widget, Textual's own as well, whatever text is in it."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         if all(text.isprintable() for text, _, _ in segments):

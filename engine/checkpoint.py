@@ -26,6 +26,8 @@ from engine.text import SYMBOLS
 
 FORMAT, VERSION = "dlpo-tui voice", 1
 BUNDLED = Path(__file__).parent / "voices" / "bundled.safetensors"
+PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Of weights; those of 8 bits are no voice's, and hardly anything can be asked of them."""
 
 
 class CheckpointError(ValueError):
@@ -128,7 +130,8 @@ def read(path: Path) -> tuple[Card, dict[str, Tensor]]:
 def check_numbers(path: Path, tensors: dict[str, Tensor]) -> None:
     """Refuses weights that could speak nothing: whole numbers, NaN, infinity."""
     for key, value in tensors.items():
-        if value.is_floating_point() == key.endswith("num_batches_tracked"):
+        count = key.endswith("num_batches_tracked")
+        if value.is_floating_point() == count or not (count or value.dtype in PRECISIONS):
             raise CheckpointError(f"{path}: {key} holds numbers of type {value.dtype}")
         if not bool(value.isfinite().all()):
             raise CheckpointError(

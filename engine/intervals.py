@@ -108,10 +108,10 @@ def _tiers(text: str) -> dict[str, list[Interval]]:
 
 
 def _count(values: Sequence[str | float], at: int) -> int:
-    """How many tiers or intervals follow; ValueError where there are not so many values left."""
+    """How many tiers or intervals follow; ValueError where it is no count, or past all values."""
     told = float(values[at])
-    if not 0 <= told <= len(values):
-        raise ValueError("more intervals than the file holds")
+    if not 0 <= told <= len(values) or told != int(told):
+        raise ValueError("not as many as it says")
     return int(told)
 
 

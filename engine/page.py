@@ -184,7 +184,8 @@ def curves(now: m.Snapshot) -> list[Figure]:
         ("share clipped", "", [("above", [s.clip_high for s in stats]),
                                ("below", [s.clip_low for s in stats])]),
         ("gradient norm", "", [("norm", [s.grad_norm for s in stats])]),
-        ("time of an update", "s", [(visible(p), [s.seconds.get(p) for s in stats]) for p in phases]),
+        ("time of an update", "s", [(visible(p), [s.seconds.get(p) for s in stats])
+                                    for p in phases]),
     ):  # fmt: skip
         figure = Figure(title, [Curve(name, x, y) for name, y in lines], unit, marks)
         if any(v is not None for curve in figure.curves for v in curve.y):

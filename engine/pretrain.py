@@ -352,8 +352,8 @@ class Trainer:
             told = state.Told.of(metadata)
         except (ValueError, KeyError) as error:
             raise ValueError(
-                f"{path} does not say how far its training is ({error}); remove it to begin anew, or "
-                "choose another folder (--out)"
+                f"{path} does not say how far its training is ({error}); remove it to begin anew, "
+                "or choose another folder (--out)"
             ) from None
         first, own = told.front_end_steps, self.spec.front_end_steps
         if first != own:

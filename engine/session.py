@@ -173,9 +173,9 @@ class Session:
         state, self.state = self.state, None
         assert state is not None
         resume.check_identity(self.folder, state.identity, self.identity)
+        self.first = self.first_scores(state)
         self.learner.restore(state)
         self.update, self.skipped = state.update, state.skipped
-        self.first = self.looked_first(state.first)
         self.fix_scales()
         self.opened = True
         turned = [e for e in events(self.folder) if isinstance(e, m.KnobsChanged)]
@@ -289,14 +289,15 @@ class Session:
             raise ValueError("no clip has a reward before the evaluation at the start is done")
         return reward(scores, self.parts.weights, self.ensemble)
 
-    def looked_first(self, scores: Tensor | None) -> Tensor | None:
-        """The scores of the evaluation at the start, as a state holds them; ValueError where of others."""
+    def first_scores(self, state: resume.State) -> Tensor | None:
+        """The scores of the look at the start, as a state holds them; ValueError where of others."""
+        scores = state.first
         models = (*self.parts.rewards, *self.parts.judges)
         wanted = (len(self.parts.held_out), sum(len(model.columns) for model in models))
         if scores is not None and tuple(scores.shape) != wanted:
             raise ValueError(
-                f"the state of update {self.update} holds {tuple(scores.shape)} scores of the start, and "
-                f"this run has {wanted}; put the run's own resume folder back"
+                f"the state of update {state.update} holds {tuple(scores.shape)} scores of the "
+                f"start, and this run has {wanted}; put the run's own resume folder back"
             )
         return scores
 

@@ -53,7 +53,7 @@ def show() -> None:
         )
         for key in KEYS:
             if key.action:
-                keys = settings.keys.get(key.name, key.keys)
+                keys = visible(settings.keys.get(key.name, key.keys))
                 typer.echo(f'{key.name} = "{keys}"' + (f"  # {key.help}" if key.help else ""))
 
 

@@ -169,7 +169,7 @@ def headless_run(opening: Opening, as_json: bool) -> int:
         try:
             if opening.before is None:
                 preflight.check(opening.settings)
-        except ValueError:
+        except (ValueError, OSError):
             from engine.journal import discard
 
             discard(opening.folder)

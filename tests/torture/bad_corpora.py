@@ -260,7 +260,6 @@ def sentences(ground: Ground) -> Iterator[Case]:
             "controls": "\x07\x08\x00",
             "escapes": "\x1b[31m\x1b]0;title\x07",
             "turned": "\u202e\u2066\u200f",
-            "Hebrew marks": "\u05b0\u05b1",
             "joiners": "\u200d\ufe0f",
             "white": " \t \u2003",
             "signs": "!?!",
@@ -271,7 +270,7 @@ def sentences(ground: Ground) -> Iterator[Case]:
             "a word of 100,000": "x" * 100_000,
             "20,000 digits": "9" * 20_000,
             "many phones": "Go on. " * 400,
-            "combining": "e" + "\u0301" * 19_000,
+            "combining": "\u0301" * 19_000,
         }.items()
     ):
         words = ("listen", "voice.safetensors", "--steps", "1", "--out", "a.wav", "--text")

@@ -1,4 +1,4 @@
-"""Every bad input there is against the real command line: `make torture`, or a part of them by name.
+"""Every bad input against the real command line: `make torture`, or some kinds of it by name.
 
 Prints how many there were and what went wrong, by kind; all of it has to be 0, else exit 1.
 Everything happens in one process, because an interpreter takes a second to start; that process
@@ -13,8 +13,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import ModuleType
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+# A wheel among the dependencies installs a package called tests, which would be found first.
+sys.modules["tests"] = ModuleType("tests")
+sys.modules["tests"].__path__ = [str(ROOT / "tests")]
 
 from tests.torture import bad_corpora, bad_profiles, bad_runs, bad_voices
 from tests.torture.cases import Case, Tally, judge
@@ -40,7 +45,7 @@ def main(kinds: list[str]) -> int:
     if unknown:
         print(f"there are no bad {unknown[0]} here; there are {', '.join(KINDS)}", file=sys.stderr)
         return 2
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, hard))
     os.environ["DLPO_TUI_UTMOS"] = "away.pt"
     began, tally, home = time.monotonic(), Tally(), Path.cwd()

@@ -80,7 +80,8 @@ def broken(whole: bytes) -> Iterator[tuple[str, bytes]]:
         "backwards": b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}',
         "vast": b'{"a":{"dtype":"F32","shape":[1099511627776,1099511627776],"data_offsets":[0,4]}}',
         "negative": b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}',
-        "empty shape": b'{"a":{"dtype":"F32","shape":[0,9223372036854775807],"data_offsets":[0,0]}}',
+        "empty shape": b'{"a":{"dtype":"F32","shape":[0,9223372036854775807],'
+        b'"data_offsets":[0,0]}}',
     }.items():
         yield f"header: {name}", struct.pack("<Q", len(header)) + header + bytes(4)
     yield "a zip", b"PK\x03\x04" + bytes(100)
@@ -169,12 +170,13 @@ def places(ground: Ground) -> Iterator[Case]:
     """Paths that are no file."""
     folder = ground.folder / "places"
     folder.mkdir()
+    ground.file("note", "a note\n")
     (folder / "folder.safetensors").mkdir()
     (folder / "nowhere.safetensors").symlink_to("gone")
     (folder / "loop.safetensors").symlink_to("loop.safetensors")
     os.mkfifo(folder / "pipe.safetensors")
-    (folder / "linked.safetensors").symlink_to(ground.folder / "toy.toml")
-    (folder / f"w{ESCAPE}.safetensors").symlink_to(ground.folder / "toy.toml")
+    (folder / "linked.safetensors").symlink_to(ground.folder / "note")
+    (folder / f"w{ESCAPE}.safetensors").symlink_to(ground.folder / "note")
     for path in sorted(folder.iterdir()):
         name = f"places/{path.name}"
         yield Case(f"voice, {name!a}", ("listen", name, *SAY))
@@ -246,7 +248,7 @@ def pickles(ground: Ground) -> Iterator[Case]:
         "a trap": saved(Trap(os.system, f"touch {sprung}")),
         "a trap among weights": saved({"state_dict": weights, "x": Trap(open, sprung, "w")}),
         "eval": saved(Trap(eval, f"open({sprung!r}, 'w')")),
-        "a getattr": saved(Trap(getattr, torch, "load")),
+        "a getattr": saved(Trap(getattr, "a text", "join")),
         "protocol 4": packed({"archive/data.pkl": pickle.dumps({"a": 1}, 4), **version}),
         "protocol 0": packed({"archive/data.pkl": pickle.dumps({"a": 1}, 0), **version}),
         "no pickle": packed(version),

@@ -103,7 +103,8 @@ def faults(case: Case, result: Result) -> Iterator[tuple[str, str]]:
         yield "no one sentence", f"{result.stderr[:300]!r}"
     elif case.says not in result.output:
         yield "no one sentence", f"{case.says!r} is not in {result.output[-300:]!r}"
-    if obeyed := [c for c in result.output if c != "\n" and not harmless(c)]:
+    typed = "Usage:" in result.output  # typer shows what was typed, its directions of writing too
+    if obeyed := [c for c in result.output if c != "\n" and not harmless(c, typed)]:
         yield "escapes", f"{obeyed[:3]!a} in {result.output[:200]!a}"
 
 
@@ -115,9 +116,10 @@ def sentence(told: str) -> bool:
     return len(own) == 1 and told.splitlines()[-1] == own[0] and len(own[0]) > len("dlpo-tui: ok")
 
 
-def harmless(character: str) -> bool:
+def harmless(character: str, typed: bool) -> bool:
     """Whether no terminal does anything at it but show it."""
-    return character.isprintable() or unicodedata.category(character) in ("Zs",)
+    kinds = ("Zs", "Cf") if typed else ("Zs",)
+    return character.isprintable() or unicodedata.category(character) in kinds
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int]]:
