@@ -69,7 +69,7 @@ class Children:
             return Outcome(False)
         child.ready()
         with tempfile.TemporaryFile() as told:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 (our own command line, without a shell)
                 child.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told,
                 env={**os.environ, **child.environment}, start_new_session=True,
             )  # fmt: skip

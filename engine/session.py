@@ -290,7 +290,7 @@ class Session:
         return reward(scores, self.parts.weights, self.ensemble)
 
     def first_scores(self, state: resume.State) -> Tensor | None:
-        """The scores of the look at the start, as a state holds them; ValueError where of others."""
+        """The scores of the look at the start that a state holds; ValueError where of others."""
         scores = state.first
         models = (*self.parts.rewards, *self.parts.judges)
         wanted = (len(self.parts.held_out), sum(len(model.columns) for model in models))

@@ -48,9 +48,8 @@ def show() -> None:
 
         typer.echo(f'theme = "{settings.theme or "calm"}"')
         typer.echo(f"ascii = {str(settings.ascii).lower()}")
-        typer.echo(
-            f'\n[sound]\ndevice = "{visible(settings.device)}"\nvolume = {settings.volume}\n\n[keys]'
-        )
+        typer.echo(f'\n[sound]\ndevice = "{visible(settings.device)}"')
+        typer.echo(f"volume = {settings.volume}\n\n[keys]")
         for key in KEYS:
             if key.action:
                 keys = visible(settings.keys.get(key.name, key.keys))

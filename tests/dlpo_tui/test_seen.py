@@ -1,4 +1,4 @@
-"""The screens over sessions, voices and files that write to a terminal: nothing of it gets there."""
+"""The screens over runs whose every text would write to the terminal: nothing gets there."""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ from engine import messages as m
 patient = settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
-"""Examples by the profile: seconds by default, minutes under --hypothesis-profile=fuzz."""
+"""As many examples as the profile says: seconds by default, minutes under `make fuzz`."""
+costly = settings(patient, max_examples=max(patient.max_examples // 4, 1))
+"""Where one takes a hundredth of a second or more."""
 
 WRITES = "\x00\x07\n\r\t\x1b\x7f\x85\x9b\xad\u200d\u2028\u202e\ufeff\ud800\U000e0001"
 """Characters that a terminal obeys, that end a line somewhere, or that cannot be encoded."""

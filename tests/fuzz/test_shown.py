@@ -21,7 +21,7 @@ from engine import journal, page, plain_json
 from engine import messages as m
 from engine.page_clips import read
 from engine.visible import lines, visible
-from tests.fuzz.grounds import events, patient, texts, values
+from tests.fuzz.grounds import costly, events, patient, texts, values
 
 
 def write(folder: Path, told: list[m.Event]) -> None:
@@ -29,7 +29,7 @@ def write(folder: Path, told: list[m.Event]) -> None:
     (folder / "events.jsonl").write_text("".join(rows))
 
 
-@patient
+@costly
 @given(st.lists(events, max_size=6))
 def test_a_journal_is_read_back_folded_and_shown(tmp_path: Path, told: list[m.Event]) -> None:
     elsewhere = any(
