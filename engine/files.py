@@ -19,6 +19,7 @@ MENDS = {
     errno.EISDIR: "it is a folder; name a file",
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file is where a folder should be"),
     errno.ELOOP: "remove it, or name another folder",
+    errno.ENAMETOOLONG: "give it a shorter name",
 }
 """What the disk said -> how to mend it."""
 

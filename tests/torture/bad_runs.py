@@ -28,6 +28,7 @@ def cases(ground: Ground) -> Iterator[Case]:
     yield from links(ground)
     yield from answers(ground)
     yield from studies(ground)
+    yield from trainings(ground)
 
 
 def wrong_rows(rows: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -318,3 +319,30 @@ def studies(ground: Ground) -> Iterator[Case]:
     (ground.folder / "studies/linked/study.json").symlink_to("gone")
     words = ("study", "methods", "--out", "studies/linked", "--seeds", "0")
     yield Case("study, a link to nowhere", words)
+
+
+def trainings(ground: Ground) -> Iterator[Case]:
+    """The state of a pretraining that cannot be gone on with."""
+    fine = {"step": "1", "seconds": "1.0"}
+    for number, (name, content) in enumerate(
+        {
+            "empty": b"",
+            "text": b"a state",
+            "no metadata": {},
+            "a step of text": {**fine, "step": ESCAPE},
+            "a step below 0": {**fine, "step": "-1"},
+            "a step past all": {**fine, "step": "9" * 5000},
+            "seconds of text": {**fine, "seconds": ESCAPE},
+            "seconds that are no number": {**fine, "seconds": "nan"},
+            "other phases": {**fine, "front_end_steps": "5"},
+            "another network": fine,
+        }.items()
+    ):
+        folder = ground.folder / f"trained/{number}"
+        folder.mkdir(parents=True)
+        if isinstance(content, bytes):
+            (folder / "state.safetensors").write_bytes(content)
+        else:
+            save_file({"model.a": torch.zeros(1)}, folder / "state.safetensors", content)
+        words = ("pretrain", "corpus", "toy.toml", "--out", f"trained/{number}")
+        yield Case(f"training, {name}", words)
