@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check format bench bench-pretrain gpu-pretrain clean
+.PHONY: run test check format fuzz torture bench bench-pretrain gpu-pretrain clean
 
 run: $(STAMP)  ## the quickstart session
 	$(BIN)/dlpo-tui run profiles/quickstart.toml
@@ -23,6 +23,13 @@ check: $(STAMP)  ## format, lint, types, layers, tests
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+fuzz: $(STAMP)  ## every reader over a thousand spoilt files each, in minutes; `make test` takes seconds
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz --numprocesses auto
+
+# One script a line: each prints its tally, and ends with 1 where that is not clean.
+torture: $(STAMP)  ## a thousand bad inputs against the real command line
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/bad_input.py
 
 bench: $(STAMP)  ## JSON: real-time factor, seconds a phase, peak memory; informational
 	$(BIN)/python tests/benchmarks/session.py

@@ -129,7 +129,7 @@ class Bridge:
         except BaseException as error:
             log.exception("the session failed")
             unopened = self._session is None
-            self._fail(sentence(error), unopened and isinstance(error, ValueError))
+            self._fail(sentence(error), unopened and isinstance(error, ValueError | OSError))
         else:
             self._fail("the session's thread returned without saying why it ended")
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from engine.visible import visible
+
 if TYPE_CHECKING:
     from engine.messages import Column
 
@@ -67,8 +69,8 @@ def size(amount: float) -> str:
 
 
 def plain(text: str) -> str:
-    """Foreign text on one line: what cannot be printed becomes a space."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    """Foreign text on one line, with nothing in it that a terminal obeys; as many characters."""
+    return visible(text)
 
 
 def shortened(text: str, width: int) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from engine import messages as m
+from engine import plain_json
 from engine import profile as profiles
+from engine.files import own_file
 from engine.profile import Profile
 
 FORMAT_VERSION = 1
@@ -83,7 +85,8 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.file = (folder / "events.jsonl").open("a", encoding="utf-8")
+        path = own_file(folder / "events.jsonl")
+        self.file = path.open("a", encoding="utf-8")
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -91,13 +94,13 @@ class Journal:
             raise JournalError(
                 f"{folder} is at work in another process; wait for its end, or stop it there"
             ) from None
-        drop_torn_line(folder / "events.jsonl")
+        drop_torn_line(path)
 
     def write(self, event: m.Event) -> None:
         row = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **m.to_json(event)}
         if isinstance(event, m.SessionStarted):
             row["format_version"] = FORMAT_VERSION
-        self.file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        self.file.write(plain_json.line(row, allow_nan=False) + "\n")
         if isinstance(event, LASTING):
             self.file.flush()
             os.fsync(self.file.fileno())
@@ -115,25 +118,50 @@ def drop_torn_line(path: Path) -> None:
 
 
 def events(folder: Path) -> Iterator[m.Event]:
-    """The events of a run, in order; a torn last line (a killed process) is left out."""
+    """The events of a run, in order; a torn last line (a killed process) is left out.
+
+    Raises:
+        JournalError: there is no journal, or a line of it is no event of a run; one sentence.
+    """
     path = folder / "events.jsonl"
     try:
         # Bytes: a killed process may have cut a character, and a prompt may hold line ends of
         # Unicode, which are no ends of a line here.
-        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+        *lines, torn = path.read_bytes().split(b"\n")
     except OSError as error:
         raise JournalError(f"{folder} has no journal that can be read ({error})") from None
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
-            if isinstance(row, dict):
-                row = {k: v for k, v in row.items() if k not in ("at", "format_version")}
-            event = m.from_json(row)
+            yield event_of(line)
         except ValueError as error:
-            if number == len(lines):
-                return
             raise JournalError(f"{path}, line {number}: {error}") from None
-        yield event  # type: ignore[misc]  # commands are never journaled
+    with suppress(ValueError):
+        yield event_of(torn)
+
+
+def event_of(line: bytes) -> m.Event:
+    """The event of a line; ValueError, one sentence, where it is none, or names a file elsewhere.
+
+    A run that came from somebody else names its clips; what is played and served lies in it.
+    """
+    row = plain_json.parse(line)
+    if isinstance(row, dict):
+        row = {k: v for k, v in row.items() if k not in ("at", "format_version")}
+    event = m.from_json(row)
+    for name in files_of(event):
+        if PurePath(name).is_absolute() or ".." in PurePath(name).parts or "\0" in name:
+            raise ValueError(f"{name[:80]!r} is no file in the run's folder")
+    return event  # type: ignore[return-value]  # commands are never journaled
+
+
+def files_of(event: m.Event | m.Command) -> list[str]:
+    """The paths, relative to the run's folder, that an event names."""
+    match event:
+        case m.ClipsScored(_, clips):
+            return [clip.path for clip in clips]
+        case m.ClipRendered() | m.CheckpointSaved():
+            return [event.path]
+    return []
 
 
 def replay(folder: Path) -> m.Snapshot:

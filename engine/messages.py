@@ -25,6 +25,10 @@ KEPT_CLIPS = 2000
 """Clips a snapshot holds; older ones stay in the journal."""
 KEPT_LINES = 500
 """Log lines a snapshot holds."""
+T = typing.TypeVar("T")
+
+MOST = 10**100
+"""No whole number of a message lies beyond it, on either side; a float can hold it."""
 
 
 # --- Knobs ----------------------------------------------------------------------
@@ -469,7 +473,7 @@ def advance(now: Snapshot, event: Event) -> Snapshot:  # noqa: C901 (one arm an 
             old_scores = (e for e in now.evaluations if e[0] != update)
             return replace(now, evaluations=(*old_scores, (update, scores)))
         case KnobsChanged(update, who, old, new, knobs):
-            told = ", ".join(f"{k} {old[k]:g} → {v:g}" for k, v in new.items())
+            told = ", ".join(f"{k} {old.get(k, 0.0):g} → {v:g}" for k, v in new.items())
             now = replace(now, knobs=knobs, turns=(*now.turns, event))
             now = replace(now, marks=(*now.marks, Mark(update, "knob", told)))
             return logged(now, update, f"{told} ({who})")
@@ -555,18 +559,47 @@ def hints_of(kind: type) -> dict[str, Any]:
 
 
 def revive(hint: Any, data: Any) -> Any:
-    """JSON data -> the value its type hint promises (dataclasses, tuples, dicts, unions)."""
+    """JSON data -> the value its type hint promises (dataclasses, tuples, dicts, unions).
+
+    TypeError or KeyError where it is not of that type: what a screen draws, it draws unasked.
+    """
     origin, args = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
         hints = hints_of(typing.cast("type", hint))
-        return typing.cast("type", hint)(**{k: revive(hints[k], v) for k, v in data.items()})
+        rows = of(dict, data)
+        return typing.cast("type", hint)(**{k: revive(hints[k], v) for k, v in rows.items()})
     if origin is tuple:
-        inner = args[0] if args[-1] is Ellipsis else None
-        return tuple(revive(inner or args[i], item) for i, item in enumerate(data))
+        items = data if type(data) is tuple else of(list, data)
+        return tuple(revive(args[0], item) for item in items)
     if origin is dict:
-        return {k: revive(args[1], v) for k, v in data.items()}
+        return {k: revive(args[1], v) for k, v in of(dict, data).items()}
     if origin in (types.UnionType, typing.Union):
         if data is None:
             return None
         return revive(next(a for a in args if a is not type(None)), data)
+    if origin is Literal:
+        if not isinstance(data, str) or data not in args:
+            raise TypeError(f"{str(data)[:40]!r} is none of {', '.join(args)}")
+        return data
+    if hint is float:
+        return number(data)
+    if hint is int and not -MOST <= of(int, data) <= MOST:
+        raise TypeError("a whole number too large to count with")
+    return of(hint, data)
+
+
+def of(kind: type[T], data: Any) -> T:
+    """The data itself; TypeError where it is not of exactly this type."""
+    if type(data) is not kind:
+        raise TypeError(f"{type(data).__name__} where {kind.__name__} belongs")
+    return data
+
+
+def number(data: Any) -> float:
+    """A finite number, as it is; TypeError for any other value."""
+    if type(data) is not int and type(data) is not float:
+        raise TypeError(f"{type(data).__name__} where a number belongs")
+    fine = math.isfinite(data) if type(data) is float else -MOST <= data <= MOST
+    if not fine:
+        raise TypeError("a number that is not finite")
     return data

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from engine import checkpoint
+from engine import checkpoint, plain_json
 from engine import profile as profiles
 from engine.files import replacing
 from engine.journal import JournalError, profile_of
@@ -83,30 +83,48 @@ def newest(run: Path) -> State:
     for path in saved(run):
         try:
             return read(path)
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reasons.append(f"{path.name}: {error}")
     raise JournalError(f"no state of {run} can be read ({'; '.join(reasons)})")
 
 
 def read(path: Path) -> State:
+    """One saved state.
+
+    Raises:
+        SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError: it is none, or is
+            damaged, in one way or another.
+    """
     with safe_open(path, "pt") as file:
-        told: dict[str, Any] = json.loads((file.metadata() or {})["state"])
+        told: dict[str, Any] = dict(plain_json.parse((file.metadata() or {})["state"]))
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     if told["format_version"] != FORMAT_VERSION:
         raise ValueError(f"format version {told['format_version']}, not {FORMAT_VERSION}")
+    for key, value in tensors.items():
+        # A score may be missing; weights that are not finite never were saved.
+        checked = value.is_floating_point() and key != "first"
+        if checked and not bool(value.isfinite().all()):
+            raise ValueError(f"{key[:80]} holds numbers that are not finite")
 
     def under(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
     return State(
-        told["update"],
+        whole(told["update"]),
         under("policy."),
         under("optimizer."),
-        told["statistics"],
-        told["skipped"],
+        {str(k): [float(v) for v in values] for k, values in dict(told["statistics"]).items()},
+        whole(told["skipped"]),
         tensors.get("first"),
-        told["identity"],
+        {str(k): str(v) for k, v in dict(told["identity"]).items()},
     )
+
+
+def whole(value: Any) -> int:
+    """A count; ValueError for anything else."""
+    if type(value) is not int or not 0 <= value < 10**9:
+        raise ValueError(f"{str(value)[:40]!r} is no count")
+    return value
 
 
 def branch(snapshot: Path, profile: Path | None, changes: Sequence[str] = ()) -> Profile:
@@ -147,11 +165,19 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse; learning rates and the like stay the optimiser's own."""
+    """The inverse; learning rates and the like stay the optimiser's own.
+
+    Raises:
+        ValueError: a value is of no parameter, or of another shape than its parameter.
+    """
     state = optimizer.state_dict()
+    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
     for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        state["state"].setdefault(int(index), {})[name] = value
+        index, _, name = key.partition(".")
+        at = int(index) if index.isdecimal() and len(index) < 9 else len(shapes)
+        if at >= len(shapes) or (value.dim() and value.shape != shapes[at]):
+            raise ValueError(f"the optimiser's {key[:80]} is of another network than this voice")
+        state["state"].setdefault(at, {})[name] = value
     optimizer.load_state_dict(state)
 
 

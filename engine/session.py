@@ -139,7 +139,7 @@ class Session:
         self.rate = self.voice.card.config.sample_rate
         self.learner = Learner.create(profile, self.parts, self.device)
         self.identity = identity(profile, self.parts)
-        self.opened = True
+        self.opened = self.before is None
 
     def begin(self) -> None:
         """Says what will be trained, checks it, and looks at the voice as it is."""
@@ -173,10 +173,11 @@ class Session:
         state, self.state = self.state, None
         assert state is not None
         resume.check_identity(self.folder, state.identity, self.identity)
+        self.first = self.first_scores(state)
         self.learner.restore(state)
         self.update, self.skipped = state.update, state.skipped
-        self.first = state.first
         self.fix_scales()
+        self.opened = True
         turned = [e for e in events(self.folder) if isinstance(e, m.KnobsChanged)]
         for change in turned:
             if change.update <= self.update:
@@ -287,6 +288,18 @@ class Session:
         if self.profile.reward.combine == "ensemble" and self.ensemble is None:
             raise ValueError("no clip has a reward before the evaluation at the start is done")
         return reward(scores, self.parts.weights, self.ensemble)
+
+    def first_scores(self, state: resume.State) -> Tensor | None:
+        """The scores of the look at the start that a state holds; ValueError where of others."""
+        scores = state.first
+        models = (*self.parts.rewards, *self.parts.judges)
+        wanted = (len(self.parts.held_out), sum(len(model.columns) for model in models))
+        if scores is not None and tuple(scores.shape) != wanted:
+            raise ValueError(
+                f"the state of update {state.update} holds {tuple(scores.shape)} scores of the "
+                f"start, and this run has {wanted}; put the run's own resume folder back"
+            )
+        return scores
 
     def fix_scales(self) -> None:
         """An ensemble's scales, from the scores at the start; the same when a session goes on."""

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dlpo_tui.console import Exit, one_sentence, progress_bar
+from dlpo_tui.console import Console, Exit, one_sentence, progress_bar
 from dlpo_tui.formats import duration
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def draw(found: list[Finding]) -> None:
     """The table, then for each that is not ok one line on how to mend it, whole to copy."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a locale without our signs is told of, not died
-    console = Console(highlight=False)
+    console = Console()
     grid = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from dlpo_tui import completion
-from dlpo_tui.console import Changes, one_sentence, tell
+from dlpo_tui.console import Changes, Console, one_sentence, tell
+from engine.visible import visible
 
 if TYPE_CHECKING:
     from engine.explain import Key, Section
@@ -27,7 +27,7 @@ def show(context: typer.Context) -> None:
         return
     from engine.explain import listed
 
-    console = Console(highlight=False)
+    console = Console()
     found = listed()
     if not found:
         tell("there is no profile in profiles/; dlpo-tui profiles explain says what one may hold")
@@ -63,7 +63,7 @@ def check(
         if isinstance(settings, Profile):
             check_names(settings, file)
         use = "a session" if isinstance(settings, Profile) else "pretraining"
-        typer.echo(f"ok: {file} is a profile of {use}")
+        typer.echo(visible(f"ok: {file} is a profile of {use}"))
 
 
 def load(file: Path, changes: list[str]) -> tuple[Profile | PretrainProfile, dict[str, object]]:
@@ -118,7 +118,7 @@ def explain(
 
 def draw(sections: tuple[Section, ...], set_there: dict[str, str]) -> None:
     """Every key as it would stand in a profile, with its meaning under it."""
-    console = Console(highlight=False)
+    console = Console()
     for at, section in enumerate(sections):
         if at:
             console.print()

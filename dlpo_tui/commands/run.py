@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import sys
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from dlpo_tui import completion
-from dlpo_tui.console import Changes, Exit, err, one_sentence, tell
+from dlpo_tui.console import Changes, Console, Exit, err, one_sentence, tell
 from dlpo_tui.endings import forget_terminal, heeded
+from engine import plain_json
 from engine.allocator import keep_memory
 
 if TYPE_CHECKING:
@@ -125,7 +124,9 @@ def keep_profile(settings: Profile, folder: Path) -> None:
 
 def log_to(folder: Path) -> None:
     """What libraries print goes to the run's session.log."""
-    handler = logging.FileHandler(folder / "session.log", encoding="utf-8")
+    from engine.files import own_file
+
+    handler = logging.FileHandler(own_file(folder / "session.log"), encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -170,18 +171,18 @@ def headless_run(opening: Opening, as_json: bool) -> int:
         try:
             if opening.before is None:
                 preflight.check(opening.settings)
-        except ValueError:
+        except (ValueError, OSError):
             from engine.journal import discard
 
             discard(opening.folder)
             raise
-    console = err if as_json else Console(highlight=False, soft_wrap=True)
+    console = err if as_json else Console(soft_wrap=True)
     lines = Lines(console, quiet=as_json, before=opening.before)
     ended: list[SessionEnded] = []
 
     def emit(event: Event) -> None:
         if as_json:
-            sys.stdout.write(json.dumps(to_json(event), ensure_ascii=False) + "\n")
+            sys.stdout.write(plain_json.line(to_json(event)) + "\n")
             sys.stdout.flush()
         lines.show(event)
         if isinstance(event, SessionEnded):

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from engine.files import check_target, replacing, told
+from engine.files import check_target, own_file, replacing, told
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002], ids=oct)
@@ -147,3 +147,15 @@ def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path) -> None:
         check_target(tmp_path / "file" / "deep" / "a.wav")
     assert told(caught_too.value).endswith(f"{tmp_path}/file; a file is where a folder should be")
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_what_is_written_on_to_is_no_link_and_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a note")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "nowhere").symlink_to("gone")
+    assert own_file(tmp_path / "file") == tmp_path / "file"
+    assert own_file(tmp_path / "new") == tmp_path / "new"
+    for name in ("link", "nowhere", "."):
+        with pytest.raises(OSError, match="no file of its own") as caught:
+            own_file(tmp_path / name)
+    assert told(caught.value).endswith("; remove it, or name another folder")

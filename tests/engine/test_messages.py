@@ -186,6 +186,26 @@ def test_what_an_older_engine_did_not_tell_is_unknown() -> None:
         ({"kind": "ClipsScored", "update": 1, "clips": 7}, "a broken ClipsScored"),
         ({"kind": "ClipsScored", "update": 1, "clips": [[1]]}, "a broken ClipsScored"),
         ({"kind": "SetKnobs", "changes": [1, 2]}, "a broken SetKnobs"),
+        ({"kind": "PhaseEntered", "update": "1", "phase": "save"}, "str where int belongs"),
+        ({"kind": "PhaseEntered", "update": 1.0, "phase": "save"}, "float where int belongs"),
+        ({"kind": "PhaseEntered", "update": True, "phase": "save"}, "bool where int belongs"),
+        ({"kind": "PhaseEntered", "update": 10**101, "phase": "save"}, "too large to count with"),
+        ({"kind": "PhaseEntered", "update": 1, "phase": "dream"}, "'dream' is none of loading"),
+        ({"kind": "PhaseEntered", "update": 1, "phase": []}, "is none of loading"),
+        ({"kind": "Noticed", "update": 1, "level": "info", "sentence": 5}, "int where str"),
+        ({"kind": "ClipsScored", "update": 1, "clips": "ab"}, "str where list belongs"),
+        (
+            {"kind": "ClipRendered", "update": 1, "index": 0, "path": "a", "scores": {"a": "b"}},
+            "str where a number belongs",
+        ),
+        (
+            {"kind": "ClipRendered", "update": 1, "index": 0, "path": "a", "scores": {"a": 1e999}},
+            "not finite",
+        ),
+        (
+            {"kind": "ClipRendered", "update": 1, "index": 0, "path": "a", "scores": [1]},
+            "list where dict belongs",
+        ),
     ],
 )
 def test_what_is_no_message_is_refused_in_one_sentence(data: object, told: str) -> None:
@@ -343,3 +363,8 @@ def test_every_knob_has_a_range_that_holds_its_default() -> None:
     defaults = to_json(SetKnobs({name: getattr(Knobs(), name) for name in KNOB_RANGES}))
     assert set(KNOB_RANGES) == set(Knobs.__dataclass_fields__)
     assert check_knobs(defaults["changes"])
+
+
+def test_a_knob_that_was_turned_from_nothing_known_is_folded() -> None:
+    now = advance(Snapshot(), KnobsChanged(1, "a", {}, {"alpha": 2.0}, Knobs(alpha=2.0)))
+    assert now.log[-1].text == "alpha 0 → 2 (a)"

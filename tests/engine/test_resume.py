@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine import checkpoint, resume
@@ -375,6 +376,61 @@ def test_a_state_of_another_network_is_refused(stopped: Path) -> None:
     end = list(journals.events(stopped))[-1]
     assert isinstance(end, SessionEnded)
     assert "a voice of other sizes" in end.error
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"first": torch.zeros(9, 9)},
+        {"optimizer": {"0.exp_avg": torch.zeros(7)}},
+        {"optimizer": {"999.step": torch.zeros(())}},
+        {"optimizer": {"x": torch.zeros(())}},
+    ],
+    ids=["scores", "moment", "place", "name"],
+)
+def test_a_state_of_other_things_is_refused_before_anything_is_written(
+    stopped: Path, changes: dict[str, object]
+) -> None:
+    profile, before = reopen(stopped)
+    for path in saved(stopped):
+        resume.write(stopped, replace(resume.read(path), **changes))  # type: ignore[arg-type]
+    kept = sorted(path.name for path in stopped.rglob("*.safetensors"))
+    run(profile, stopped, before)
+    end = list(journals.events(stopped))[-1]
+    assert isinstance(end, SessionEnded)
+    assert end.refused
+    assert "state" in end.error or "optimiser" in end.error
+    assert sorted(path.name for path in stopped.rglob("*.safetensors")) == kept
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "[1]", "5", "[" * 100_000, "{}", '{"format_version": 1}',
+        '{"format_version": 1, "update": "1", "skipped": 0, "statistics": {}, "identity": {}}',
+        '{"format_version": 1, "update": -1, "skipped": 0, "statistics": {}, "identity": {}}',
+        '{"format_version": 1, "update": 1, "skipped": 0, "statistics": 5, "identity": {}}',
+        '{"format_version": 1, "update": 1, "skipped": 0, "statistics": {"a": "b"}}',
+        '{"format_version": 1, "update": 1, "skipped": 0, "statistics": {}, "identity": 5}',
+    ],
+)  # fmt: skip
+def test_a_state_that_says_what_cannot_be_is_no_state(tmp_path: Path, told: str) -> None:
+    (tmp_path / "resume").mkdir()
+    start_path(tmp_path).touch()
+    path = tmp_path / "resume" / "update-000001.safetensors"
+    save_file({"policy.a": torch.zeros(1)}, path, {"state": told})
+    with pytest.raises(JournalError, match=r"no state of .* can be read") as caught:
+        resume.newest(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_state_with_weights_that_are_not_finite_is_no_state(tmp_path: Path) -> None:
+    state = State(1, {"w": torch.tensor([float("inf")])}, {}, {}, 0, None, {})
+    start_path(tmp_path).parent.mkdir()
+    start_path(tmp_path).touch()
+    resume.write(tmp_path, state)
+    with pytest.raises(JournalError, match=r"policy\.w holds numbers that are not finite"):
+        resume.newest(tmp_path)
 
 
 # --- branches -------------------------------------------------------------------
