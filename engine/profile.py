@@ -33,6 +33,8 @@ MOST_ROLLOUTS, MOST_THREADS = 10_000, 1024
 """Beyond them a slip of the finger is likelier than a machine that could do it."""
 MOST_BYTES = 1_000_000
 """Of a profile's file; the longest in the package has three thousand."""
+MOST_DOTS = 5000
+"""In a line of it: a dotted key takes its reader the square of its length."""
 MOST = 10**18
 """Of a whole number, on either side."""
 LONGEST_TOLD = 200
@@ -391,6 +393,8 @@ def read(path: Path, changes: Sequence[str]) -> dict[str, Any]:
         raise ProfileError(f"{path} cannot be read as a profile: {error.strerror}") from None
     if len(raw) > MOST_BYTES:
         raise ProfileError(f"{path} is no profile: it is longer than {MOST_BYTES // 1000:,} kB")
+    if any(line.count(".") > MOST_DOTS for line in text.split("\n")):
+        raise ProfileError(f"{path} is no profile: a line of it has more than {MOST_DOTS:,} dots")
     try:
         table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # of either format

@@ -452,6 +452,7 @@ def test_a_session_is_no_pretraining_profile(write) -> None:
         ("seed = " + "9" * 5000, "is not valid TOML"),
         ("seed = " + "[" * 100_000, "is not valid TOML"),
         ("# " + "x" * 1_000_000, "it is longer than 1,000 kB"),
+        ("a." * 30_000 + "a = 1", "a line of it has more than 5,000 dots"),
         (f'seed = "{"x" * 9000}"', "x..."),
     ],
 )

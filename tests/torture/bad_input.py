@@ -35,9 +35,9 @@ MOST_BYTES = 12 << 30
 """Of addresses: what asks for more, fails, and that would be a traceback."""
 
 
-def all_cases(ground: Ground, kinds: list[str]) -> list[Case]:
-    """Made before the first is run: making them changes the ground."""
-    return [case for kind in kinds for case in KINDS[kind](ground)]
+def all_cases(ground: Ground, kinds: list[str]) -> dict[str, list[Case]]:
+    """By kind; made before the first is run, since making them changes the ground."""
+    return {kind: list(KINDS[kind](ground)) for kind in kinds}
 
 
 def main(kinds: list[str]) -> int:
@@ -52,8 +52,10 @@ def main(kinds: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="dlpo-tui-bad-") as folder:
         try:
             ground = make(Path(folder).resolve())
-            for case in all_cases(ground, kinds or list(KINDS)):
-                tally.add(case, judge(case, ground.folder))
+            for kind, cases in all_cases(ground, kinds or list(KINDS)).items():
+                print(f"{kind}: {len(cases)} bad inputs", file=sys.stderr, flush=True)
+                for case in cases:
+                    tally.add(case, judge(case, ground.folder))
             if not bad_voices.never_sprung(ground.folder):
                 tally.faults["tracebacks"].append("a pickle was run")
         finally:
