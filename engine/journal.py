@@ -8,17 +8,26 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from engine import messages as m
 from engine import profile as profiles
 from engine.profile import Profile
 
-FORMAT_VERSION = 1
-LASTING = m.UpdateFinished | m.CheckpointSaved | m.SessionEnded | m.SessionResumed | m.KnobsChanged
+FORMAT_VERSION = 2
+"""1: without RolledBack and MicrobatchHalved, which is read as it is."""
+LASTING = (
+    m.UpdateFinished
+    | m.CheckpointSaved
+    | m.SessionEnded
+    | m.SessionResumed
+    | m.KnobsChanged
+    | m.RolledBack
+)
 """Events on whose account the journal is fsynced."""
 
 
@@ -76,7 +85,8 @@ def profile_of(folder: Path, changes: Sequence[str] = ()) -> Profile:
 
 
 class Journal:
-    """Appends events; fsynced where an update, a checkpoint or the session ends.
+    """Appends events, each out of the process at once; fsynced where an update, a checkpoint or
+    the session ends.
 
     Errors: JournalError where another process writes this run's journal.
     """
@@ -85,33 +95,76 @@ class Journal:
         self.folder = folder
         self.file = (folder / "events.jsonl").open("a", encoding="utf-8")
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            hold(self.file, folder)
+        except JournalError:
             self.file.close()
-            raise JournalError(
-                f"{folder} is at work in another process; wait for its end, or stop it there"
-            ) from None
-        drop_torn_line(folder / "events.jsonl")
+            raise
+        self.torn = drop_torn_line(folder / "events.jsonl")
+        """Bytes of an unfinished last line that a killed process had left; cut off."""
 
     def write(self, event: m.Event) -> None:
         row = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **m.to_json(event)}
-        if isinstance(event, m.SessionStarted):
+        if isinstance(event, m.SessionStarted | m.SessionResumed):
             row["format_version"] = FORMAT_VERSION
         self.file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        self.file.flush()
         if isinstance(event, LASTING):
-            self.file.flush()
             os.fsync(self.file.fileno())
 
     def close(self) -> None:
         self.file.close()
 
 
-def drop_torn_line(path: Path) -> None:
-    """Cuts off what a killed process left of its last line, so that the next one is whole."""
+def hold(file: IO[str], folder: Path) -> None:
+    """Locks a journal until the file is closed; JournalError where another process has."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise JournalError(
+            f"{folder} is at work in another process; wait for its end, or stop it there"
+        ) from None
+
+
+def check_free(folder: Path) -> None:
+    """JournalError where another process writes this run's journal; changes nothing."""
+    path = folder / "events.jsonl"
+    if path.is_file():
+        with path.open(encoding="utf-8") as file:
+            hold(file, folder)
+
+
+def drop_torn_line(path: Path) -> int:
+    """Cuts off what a killed process left of its last line, so that the next one is whole.
+
+    Returns how many bytes that were.
+    """
     with path.open("rb+") as file:
-        text = file.read()
-        if text and not text.endswith(b"\n"):
-            file.truncate(text.rfind(b"\n") + 1)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        if file.read() in (b"", b"\n"):
+            return 0
+        file.seek(0)
+        whole = file.read().rfind(b"\n") + 1
+        file.truncate(whole)
+        return size - whole
+
+
+def check_version(path: Path, lines: Sequence[bytes]) -> None:
+    """Refuses a journal that a later program began or went on with; JournalError, one sentence."""
+    newest = max((version_in(line) for line in lines if b'"format_version"' in line), default=1)
+    if newest > FORMAT_VERSION:
+        raise JournalError(
+            f"{path} is a journal of format version {newest}; this program reads up to version "
+            f"{FORMAT_VERSION}: open it with the dlpo-tui that wrote it, or with a later one"
+        )
+
+
+def version_in(line: bytes) -> int:
+    """What a row says of its format; 1 where it says nothing that can be read."""
+    try:
+        return int(json.loads(line)["format_version"])
+    except (ValueError, TypeError, KeyError):
+        return 1
 
 
 def events(folder: Path) -> Iterator[m.Event]:
@@ -123,6 +176,7 @@ def events(folder: Path) -> Iterator[m.Event]:
         lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
     except OSError as error:
         raise JournalError(f"{folder} has no journal that can be read ({error})") from None
+    check_version(path, lines)
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
