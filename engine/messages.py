@@ -544,7 +544,7 @@ def finished(now: Snapshot, update: int, stats: UpdateStats) -> Snapshot:
 
 
 def rewarded(stats: UpdateStats) -> float | None:
-    return stats.reward and stats.reward.mean
+    return stats.reward.mean if stats.reward else None
 
 
 def sloped(stats: UpdateStats) -> float | None:

@@ -349,9 +349,7 @@ class Session:
         if self.update % self.profile.train.resume_every == 0:
             resume.write(
                 self.folder,
-                self.learner.state(
-                    self.update, self.setbacks.skipped, self.first, self.identity
-                ),
+                self.learner.state(self.update, self.setbacks.skipped, self.first, self.identity),
             )
 
     # --- evaluation, checkpoints

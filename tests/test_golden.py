@@ -97,7 +97,9 @@ def test_a_later_journal_is_refused_by_its_version(tmp_path: Path) -> None:
     rows.insert(1, {"kind": "VoiceSang", "update": 0})  # which this program does not know
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     newest = journal.FORMAT_VERSION
-    with pytest.raises(JournalError, match=rf"of format version 9; .* to version {newest}: open it"):
+    with pytest.raises(
+        JournalError, match=rf"of format version 9; .* to version {newest}: open it"
+    ):
         replay(tmp_path)
 
 
@@ -117,8 +119,12 @@ def test_a_later_state_is_refused_although_an_older_one_stands_beside_it(tmp_pat
     with safe_open(older, "pt") as file:
         told = json.loads(file.metadata()["state"])
     told["format_version"] = 9
-    save_file({"w": torch.ones(1)}, place / "update-000008.safetensors", {"state": json.dumps(told)})
-    with pytest.raises(JournalError, match=r"update-000008.* is a state of format version 9; .* go"):
+    save_file(
+        {"w": torch.ones(1)}, place / "update-000008.safetensors", {"state": json.dumps(told)}
+    )
+    with pytest.raises(
+        JournalError, match=r"update-000008.* is a state of format version 9; .* go"
+    ):
         resume.newest(tmp_path)
     (place / "update-000008.safetensors").unlink()
     assert resume.newest(tmp_path).update == 7
@@ -130,5 +136,7 @@ def test_a_later_voice_is_refused_by_its_version(tmp_path: Path) -> None:
         told = {**file.metadata(), "version": "9"}
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     save_file(tensors, path, told)
-    with pytest.raises(CheckpointError, match=r"says it is dlpo-tui voice version 9; .*open it with"):
+    with pytest.raises(
+        CheckpointError, match=r"says it is dlpo-tui voice version 9; .*open it with"
+    ):
         checkpoint.load(path)

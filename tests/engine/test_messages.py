@@ -345,7 +345,9 @@ def test_going_back_undoes_what_came_later_and_counts_until_it_is_made_good() ->
     assert now.log[-2] == Line(1, "warning", "back from update 3 to 1")
     assert now.started == STARTED
     skipped = replace(STATS, skipped=1)
-    now = fold((UpdateFinished(2, STATS), UpdateFinished(3, STATS), UpdateFinished(4, skipped)), now)
+    now = fold(
+        (UpdateFinished(2, STATS), UpdateFinished(3, STATS), UpdateFinished(4, skipped)), now
+    )
     assert now.setbacks == (back,)
     assert advance(now, UpdateFinished(5, STATS)).setbacks == ()
 

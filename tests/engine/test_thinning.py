@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,7 +46,7 @@ def test_peaks_stay_however_old() -> None:
     every[1000], every[2000], every[7000] = (1001, 5000.0), (2001, -5000.0), (7001, 6000.0)
     now = grown(tuple(every))
     assert {every[1000], every[2000], every[7000]} <= set(now)
-    gaps = [b - a for (a, _), (b, _) in zip(now, now[1:], strict=False)]
+    gaps = [b - a for (a, _), (b, _) in pairwise(now)]
     assert max(gaps) <= 2 * 2 * 5 * MOST // STRETCHES
 
 

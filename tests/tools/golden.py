@@ -35,8 +35,9 @@ CLIP = m.Clip(
 EVENTS: list[m.Event] = [
     m.PhaseEntered(0, "loading"),
     m.SessionStarted(
-        "quick", "runs/quick", "dlpo", 9, m.Knobs(alpha=2.0), (m.Column("mos", "MOS", True, 1.0, 5.0),),
-        (m.Column("wer", "share", False),), "bundled", "cpu", "fp32", 10, (9, 8), 22050,
+        "quick", "runs/quick", "dlpo", 9, m.Knobs(alpha=2.0),
+        (m.Column("mos", "MOS", True, 1.0, 5.0),), (m.Column("wer", "share", False),),
+        "bundled", "cpu", "fp32", 10, (9, 8), 22050,
         "distillmos for utmos", "other, update 3",
     ),
     m.Noticed(0, "warning", "a stand-in"),

@@ -54,7 +54,7 @@ class Fate:
         return call
 
     def within(self, write: Callable[..., Any], place: int) -> Callable[..., Any]:
-        """A function that writes a file, its path the argument at `place`, with an instant in it."""
+        """A function that writes a file, the argument at `place`, with an instant in it."""
 
         def call(*arguments: Any, **named: Any) -> Any:
             due = self.due()

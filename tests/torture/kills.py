@@ -52,7 +52,8 @@ CHANGES = (
 """One prompt, so that its remembered rewards are enough for the per-prompt statistics at once."""
 LINKS = 5
 """Kills of one session, one after the other, before it is let finish."""
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 1200.0
+"""After which a process that nothing comes of is ended; machines may be slow."""
 WRONG = ("lost updates", "lost events", "weights differing", "folds differing", "clips differing",
          "tracebacks", "refusals", "litter")  # fmt: skip
 """What the tally counts beside kills; all of it has to be 0."""

@@ -138,7 +138,9 @@ def soak(place: Path, updates: int, every: int, changes: Sequence[str]) -> dict[
     (folder,) = (place / "runs").iterdir()
     now = replay(folder)
     if now.ended is None or now.ended.reason != "finished" or now.update != updates:
-        raise RuntimeError(f"it ended after update {now.update}: {now.ended}; {screen.last[-400:]!r}")
+        raise RuntimeError(
+            f"it ended after update {now.update}: {now.ended}; {screen.last[-400:]!r}"
+        )
     return {"seconds": round(seconds), "drawn_bytes": screen.drawn, "samples": samples}
 
 
@@ -214,7 +216,10 @@ def verdict(samples: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
             "in_proportion": 0.9 <= ratio <= 1.1,
         },
         "replay_seconds": {
-            "found": [round(column("replay_seconds")[0], 2), round(column("replay_seconds")[-1], 2)],
+            "found": [
+                round(column("replay_seconds")[0], 2),
+                round(column("replay_seconds")[-1], 2),
+            ],
             "a_1000_updates": round(1000 * slope(column("update"), column("replay_seconds")), 3),
         },
     }

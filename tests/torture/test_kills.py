@@ -38,7 +38,7 @@ def test_a_session_killed_and_killed_again_ends_as_one_that_never_was(
 
 
 def test_the_campaign_notices_what_differs(kills: ModuleType, whole, tmp_path: Path) -> None:
-    """A copy of the unbroken run is clean; with one clip, one event and one state less it is not."""
+    """A copy of the unbroken run is clean; less one clip, one event and one state, it is not."""
     tally = kills.Tally()
     chain = kills.Chain(tmp_path / "chain", whole, random.Random(0), tally)
     chain.folder = Path(shutil.copytree(whole.folder, tmp_path / "copy"))
