@@ -55,7 +55,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Removes what killed processes were writing in a folder, or its folders, and never finished."""
+    """Removes what killed processes were writing in a folder and its folders, never finished."""
     for path in (*folder.glob(".*.part*"), *folder.glob("*/.*.part*")):
         writer = path.name.rpartition(".part")[0].rpartition(".")[2]
         if writer.isdigit() and not alive(int(writer)):

@@ -47,7 +47,8 @@ DRIVER = Path(__file__).with_name("driver.py")
 UPDATES = 6
 CHANGES = (
     f"train.updates={UPDATES}", "train.inner_epochs=2", "train.save_every=2", "evaluation.every=2",
-    "train.advantage=per_prompt", "prompts.most=1",
+    "train.advantage=per_prompt", "prompts.most=1", "rollout.batch=2", "schedule.timesteps=2",
+    "evaluation.prompts=1",
 )  # fmt: skip
 """One prompt, so that its remembered rewards are enough for the per-prompt statistics at once."""
 LINKS = 5
@@ -287,6 +288,8 @@ def campaign(place: Path, kills: int, seed: int, at_once: int = 1, links: int = 
                 chain.go(min(links, kills - tally.counts["kills"]))
             except Exception as error:  # one chain's surprise is the campaign's finding
                 tally.add("tracebacks", 1, f"{chain.place.name}: {error!r}")
+            told = json.dumps({what: count for what, count in tally.counts.items() if count})
+            print(told, file=sys.stderr, flush=True)
             if tally.clean:
                 shutil.rmtree(chain.place)
             elif tally.counts["sessions"] > kills:
