@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from engine import messages as m
 from engine import profile as profiles
+from engine.needed import needed
 from engine.profile import Profile
 
 FORMAT_VERSION = 2
@@ -168,6 +169,12 @@ def version_in(line: bytes) -> int:
 
 def events(folder: Path) -> Iterator[m.Event]:
     """The events of a run, in order; a torn last line (a killed process) is left out."""
+    lines = lines_of(folder)
+    return revived(folder, lines, [True] * len(lines))
+
+
+def lines_of(folder: Path) -> list[bytes]:
+    """The rows of a run's journal as they lie there; JournalError, one sentence."""
     path = folder / "events.jsonl"
     try:
         # Bytes: a killed process may have cut a character, and a prompt may hold line ends of
@@ -176,7 +183,15 @@ def events(folder: Path) -> Iterator[m.Event]:
     except OSError as error:
         raise JournalError(f"{folder} has no journal that can be read ({error})") from None
     check_version(path, lines)
+    return lines
+
+
+def revived(folder: Path, lines: Sequence[bytes], wanted: Sequence[bool]) -> Iterator[m.Event]:
+    """The events of the rows that are wanted; JournalError names a broken one."""
+    path = folder / "events.jsonl"
     for number, line in enumerate(lines, 1):
+        if not wanted[number - 1]:
+            continue
         try:
             row = json.loads(line)
             if isinstance(row, dict):
@@ -191,7 +206,8 @@ def events(folder: Path) -> Iterator[m.Event]:
 
 def replay(folder: Path) -> m.Snapshot:
     """The fold of a run's journal: what its screen showed last."""
+    lines = lines_of(folder)
     now = m.Snapshot()
-    for event in events(folder):
+    for event in revived(folder, lines, needed(lines)):
         now = m.advance(now, event)
     return now
