@@ -83,6 +83,18 @@ def test_the_fold_of_what_is_needed_is_the_fold_of_all(
     assert replay(folder) == full(folder)
 
 
+def test_what_was_lost_or_said_again_makes_nothing_older_superfluous(tmp_path: Path) -> None:
+    one, two, three = STEPS["update"](0, 3), STEPS["update"](1, 1), STEPS["update"](2, 3)
+    for told in (
+        [*one, *two, *three, m.SessionResumed(1, 99, m.Knobs()), *STEPS["update"](1, 4)],
+        [*one, *two, *three, m.RolledBack(1, 3, "back"), *STEPS["update"](1, 4)],
+        [*one, *STEPS["again"](1, 4)],
+    ):
+        folder = written(tmp_path, told)
+        assert {clip.update for clip in full(folder).clips} == {1, 2}
+        assert replay(folder) == full(folder)
+
+
 def test_of_a_long_journal_little_is_needed(tmp_path: Path) -> None:
     told = [event for at in range(50) for event in STEPS["update"](at, 2)]
     wanted = needed(lines_of(written(tmp_path, told)))
