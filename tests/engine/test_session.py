@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import audio, checkpoint, journal, learner, ratio_check, session
+from engine import audio, checkpoint, journal, learner, session
 from engine import profile as profiles
 from engine.checkpoint import Card
 from engine.journal import Journal, replay
@@ -522,26 +522,6 @@ def test_a_spread_that_rewards_agreement_is_told(run: Run) -> None:
     odd = "reward={combine='ensemble', spread=1.5, models={loudness=1.0, clipping=-1.0}}"
     assert "reward.spread = 1.5 is above 1:" in run(odd, "train.updates=1").notices
     assert "reward.spread" not in run(*ENSEMBLE, "train.updates=1").notices
-
-
-# --- the ratio before the first update ------------------------------------------
-
-
-def test_the_ratio_is_checked_before_the_first_update(whole: Ran) -> None:
-    assert "ratio is 1 before the first update: |log ratio| is at most" in whole.notices
-    first_look = next(i for i, e in enumerate(whole.events) if entered("evaluate")(e))
-    assert any(isinstance(e, Noticed) for e in whole.events[:first_look])
-
-
-@pytest.mark.parametrize("error", [1.0, float("nan")])
-def test_a_ratio_that_is_not_one_ends_the_session_before_it_trains(
-    run: Run, monkeypatch: pytest.MonkeyPatch, error: float
-) -> None:
-    monkeypatch.setattr(ratio_check, "ratio_error", lambda *args: error)
-    ran = run()
-    assert ran.ended.reason == "failed"
-    assert "the probability ratio is not 1 before the first update" in ran.ended.error
-    assert ran.of(UpdateFinished) == []
 
 
 # --- pause, resume, single updates, stop ----------------------------------------
