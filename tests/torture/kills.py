@@ -179,7 +179,8 @@ class Chain:
             self.tally.add("kills")
             self.tally.add(how)
         self.inspect(code, told)
-        return False
+        ended = replay(self.folder).ended if self.folder else None
+        return ended is not None and ended.reason == "finished"  # killed on its way out
 
     def end(self) -> None:
         """Lets it finish, beginning anew where the first process left nothing to go on from."""
