@@ -19,6 +19,7 @@ from engine.messages import (
     Column,
     EvaluationFinished,
     Event,
+    RolledBack,
     SessionStarted,
     Snapshot,
     UpdateFinished,
@@ -91,6 +92,16 @@ async def test_marks_are_drawn(stage: Stager) -> None:
         assert axis.count("▲") == 1
         assert axis.count("!") == 1
         assert any("┊" in strip.text for strip in chart.draw(chart.size))
+
+
+async def test_where_a_session_went_back_is_drawn(stage: Stager) -> None:
+    async with stage(size=(80, 24)) as at:
+        done = at.app.bridge.now.update
+        await at.happen(RolledBack(done - 9, done, "back"))
+        chart = at.app.screen.query(Chart).first()
+        assert chart.draw(chart.size)[-1].text.count("◂") == 1
+        assert chart.figure is not None
+        assert max(chart.figure.series[0].x) == done - 9
 
 
 def whole(now: Snapshot) -> View:
