@@ -175,8 +175,10 @@ def describe(path: Path, metadata: dict[str, str]) -> Card:
     version = metadata.get("version", "1")
     if metadata.get("format", FORMAT) != FORMAT or version != str(VERSION):
         told = f"{metadata.get('format')} version {version}"
+        newer = version.isdigit() and int(version) > VERSION
+        mend = ": open it with the dlpo-tui that wrote it, or with a later one" if newer else ""
         raise CheckpointError(
-            f"{path} says it is {told}; this program reads {FORMAT} version {VERSION}"
+            f"{path} says it is {told}; this program reads {FORMAT} version {VERSION}{mend}"
         )
     try:
         config = ModelConfig.from_json(metadata["config"])

@@ -27,13 +27,12 @@ def rollouts(
     rate: int,
     written: bool,
 ) -> tuple[Clip, ...]:
-    """A row for each of an update's rollouts; its audio on disk where `written`."""
+    """A row for each of an update's rollouts; its audio on disk where `written`, and finite."""
     rows = []
     for i, prompt in enumerate(prompts):
         valid = bool(rewards.valid[i])
-        path = f"samples/update-{update:06d}-{i:02d}.flac" if written else ""
-        if written:
-            audio.write(folder / path, traj.waveform[i, : prompt.frames * HOP].cpu(), rate)
+        path = f"samples/{stem(update)}-{i:02d}.flac" if written else ""
+        path = write(folder, path, traj.waveform[i, : prompt.frames * HOP].cpu(), rate)
         rows.append(
             Clip(
                 update=update,
@@ -62,12 +61,12 @@ def evaluations(
     rewards: RewardBatch,
     rate: int,
 ) -> tuple[Clip, ...]:
-    """A row for each held-out prompt; its audio always on disk."""
+    """A row for each held-out prompt; its audio always on disk, where it is finite."""
     names = tuple(column.name for column in done.scores.columns)
     rows = []
     for i, (prompt, wave) in enumerate(zip(prompts, done.waves, strict=True)):
         path = f"samples/evaluation-{update:06d}-{i:02d}.flac"
-        audio.write(folder / path, wave, rate)
+        path = write(folder, path, wave, rate)
         rows.append(
             Clip(
                 update=update,
@@ -83,6 +82,33 @@ def evaluations(
             )
         )
     return tuple(rows)
+
+
+def write(folder: Path, path: str, wave: Tensor, rate: int) -> str:
+    """Writes a clip where there is a path and sound for it; returns the path, empty where not."""
+    if not path or not bool(wave.isfinite().all()):
+        return ""
+    audio.write(folder / path, wave, rate)
+    return path
+
+
+def stem(update: int) -> str:
+    """How the files of an update's rollouts begin."""
+    return f"update-{update:06d}"
+
+
+def forget(folder: Path, update: int, batch: int) -> None:
+    """Removes the clips of an update's rollouts; what the start spoke of them stays."""
+    for i in range(batch):
+        (folder / "samples" / f"{stem(update)}-{i:02d}.flac").unlink(missing_ok=True)
+
+
+def forget_before(folder: Path, update: int) -> None:
+    """Removes the rollouts' clips of every earlier update, however many have piled up."""
+    for path in (folder / "samples").glob("update-*-*.flac"):
+        of, _, row = path.stem.removeprefix("update-").partition("-")
+        if row.isdigit() and of.isdigit() and int(of) < update:
+            path.unlink(missing_ok=True)
 
 
 def rendered(update: int, index: int, path: str, rewards: RewardBatch) -> ClipRendered:

@@ -13,6 +13,7 @@ from engine.checkpoint import Voice
 from engine.diffusion.schedule import NoiseSchedule
 from engine.messages import Column, Interval
 from engine.rewards.base import ScoreModel, Scores, score_clips
+from engine.rewards.patience import Patience
 from engine.synthesis import Utterance, speak
 from engine.types import HOP
 
@@ -58,6 +59,7 @@ def evaluate(
     seed: int,
     microbatch: int,
     between: Callable[[int, int], None] = lambda done, total: None,
+    patience: Patience | None = None,
 ) -> Evaluation:
     """Speaks the fixed prompts with noise fixed by `seed`, and scores the clips."""
     waves = speak(voice, schedule, utterances, seed, microbatch=microbatch, between=between)
@@ -67,7 +69,7 @@ def evaluate(
         padded[row, : len(wave)] = wave
     texts = [u.text for u in utterances]
     rate = voice.card.config.sample_rate
-    return Evaluation(tuple(waves), score_clips(models, padded, lengths, rate, texts))
+    return Evaluation(tuple(waves), score_clips(models, padded, lengths, rate, texts, patience))
 
 
 def interval(values: Tensor) -> Interval | None:

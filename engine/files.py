@@ -58,6 +58,27 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def sweep(folder: Path) -> None:
+    """Removes what killed processes were writing in a folder and its folders, never finished."""
+    for path in (*folder.glob(".*.part*"), *folder.glob("*/.*.part*")):
+        writer = path.name.rpartition(".part")[0].rpartition(".")[2]
+        if writer.isdigit() and not alive(int(writer)):
+            path.unlink(missing_ok=True)
+
+
+def alive(process: int) -> bool:
+    """Whether there is another process of this number."""
+    if process == os.getpid():  # of an earlier process of our number
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def check_target(path: Path) -> None:
     """Refuses a place where no file can come to lie, before the work for it is done.
 

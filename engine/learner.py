@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -70,6 +72,35 @@ class Learner:
         """What the optimiser has to be told of the knobs."""
         for group in self.optimizer.param_groups:
             group["lr"] = knobs.learning_rate
+
+    @contextmanager
+    def undivided(self) -> Iterator[Callable[[], None]]:
+        """An update that breaks off leaves weights and optimiser as before it.
+
+        Yields what undoes the update for another reason.
+        """
+        weights = copy.deepcopy(self.policies.current.state_dict())
+        moments = copy.deepcopy(self.optimizer.state_dict())
+
+        def undo() -> None:
+            self.policies.current.load_state_dict(weights)
+            self.optimizer.load_state_dict(moments)
+            self.optimizer.zero_grad(set_to_none=True)
+
+        try:
+            yield undo
+        except BaseException:
+            undo()
+            raise
+
+    def finite(self) -> bool:
+        """Whether every weight is a finite number."""
+        weights = self.policies.current.parameters()
+        return bool(torch.stack([weight.isfinite().all() for weight in weights]).all())
+
+    def resize(self, microbatch: int) -> None:
+        """Rows of a forward and backward pass, from now on."""
+        self.settings = replace(self.settings, microbatch=microbatch)
 
     def state(
         self, update: int, skipped: int, first: Tensor | None, identity: dict[str, str]

@@ -223,6 +223,7 @@ def legend(now: m.Snapshot) -> str:
     words = {
         "knob": "a knob was changed",
         "checkpoint": "a snapshot was saved",
+        "rollback": "the session went back here",
         "alarm": "an alarm",
     }
     kinds = {mark.kind for mark in now.marks}

@@ -163,6 +163,9 @@ class TrainSpec:
     """Updates between saved states; a session that is killed goes on from the newest."""
     samples_every: int = 1
     """Updates between those whose clips are written to disk."""
+    samples_kept: int = 1000
+    """Of how many of the latest updates the rollouts' clips stay on disk; those of evaluations, and
+    what the starting voice spoke again, always do. 0: of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,9 @@ class RewardSpec:
     rewards; 0: their mean; 1, with two of equal weight: the worse one."""
     max_failed: float = 0.5
     """Share of failed clips in one update past which the session stops."""
+    patience_seconds: float = 120.0
+    """How long one call of a score model, reward or judge, may take; what takes longer has failed,
+    and the session goes on without it. 0: however long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -557,6 +563,10 @@ def reward_rules(profile: Profile) -> tuple[tuple[bool, str], ...]:
     return (
         (spec.spread >= 0, f"reward.spread is 0 or more, not {spec.spread:g}"),
         (
+            spec.patience_seconds >= 0,
+            f"reward.patience_seconds is 0 or more, not {spec.patience_seconds:g}",
+        ),
+        (
             ensemble or spec.spread == default.spread,
             f"reward.spread = {spec.spread:g} is not read where the rewards are summed: leave that "
             "out, or choose reward.combine = 'ensemble'",
@@ -655,6 +665,7 @@ def check(profile: Profile, where: str) -> Profile:
         (t.save_every >= 1, f"train.save_every is at least 1, not {t.save_every}"),
         (t.resume_every >= 1, f"train.resume_every is at least 1, not {t.resume_every}"),
         (t.samples_every >= 1, f"train.samples_every is at least 1, not {t.samples_every}"),
+        (t.samples_kept >= 0, f"train.samples_kept is 0 or more, not {t.samples_kept}"),
         (
             t.advantage != "group" or r.group >= 2,
             f"train.advantage = 'group' needs rollout.group of at least 2, not {r.group}",

@@ -13,7 +13,10 @@ from engine.journal import JournalError, profile_of, replay
 from engine.messages import Snapshot
 from engine.profile import Profile
 
-MAY_CHANGE = ("train.updates", "train.save_every", "train.samples_every", "train.resume_every")
+MAY_CHANGE = (
+    "train.updates", "train.save_every", "train.samples_every", "train.samples_kept",
+    "train.resume_every",
+)  # fmt: skip
 """Keys that a run may go on with other values of: no update's numbers depend on them."""
 
 

@@ -80,9 +80,11 @@ def open_run(
     if resume is not None:
         if profile is not None or branch is not None:
             raise ValueError("--resume goes on with a run as it was: leave out PROFILE and --from")
+        from engine.journal import check_free
         from engine.reopening import reopen
 
         settings, before = reopen(resume, changes)
+        check_free(resume)  # before anything of it is written
         keep_profile(settings, resume)
         opening = Opening(settings, resume, before)
     elif branch is not None:

@@ -18,7 +18,7 @@ from engine.messages import Interval, Mark, Snapshot, UpdateStats
 Evaluations: TypeAlias = tuple[tuple[int, dict[str, Interval | None]], ...]
 Row = TypeVar("Row")
 
-MARKS = {"checkpoint": "┴", "knob": "▲", "alarm": "!"}
+MARKS = {"checkpoint": "┴", "knob": "▲", "rollback": "◂", "alarm": "!"}
 """On the horizontal axis, the most important last: it is drawn over the others."""
 LEAD = 100
 """Updates before the window that a moving average starts from: 0.9 ** 100 is nothing."""

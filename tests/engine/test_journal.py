@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from engine.journal import Journal, JournalError, create, events, plain, replay
+from engine.journal import Journal, JournalError, check_free, create, events, plain, replay
 from engine.messages import (
     CheckpointSaved,
     Clip,
@@ -251,3 +251,41 @@ def test_texts_that_cannot_be_encoded_come_back_as_they_were(tmp_path: Path) -> 
     journal.close()
     assert tuple(events(tmp_path)) == (event,)
     assert (tmp_path / "events.jsonl").read_text().rstrip("\n").isprintable()
+
+
+# --- one process at a time ----------------------------------------------------------
+
+
+def test_every_event_has_left_the_process_before_the_next(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for number, event in enumerate(EVENTS, 1):
+        journal.write(event)
+        assert len(tuple(events(tmp_path))) == number
+    journal.close()
+
+
+def test_a_journal_in_use_is_told_and_left_alone(folder: Path) -> None:
+    check_free(folder)
+    journal, text = Journal(folder), (folder / "events.jsonl").read_bytes()
+    with pytest.raises(JournalError, match="is at work in another process; wait for its end"):
+        check_free(folder)
+    with pytest.raises(JournalError, match="is at work in another process"):
+        Journal(folder)
+    assert (folder / "events.jsonl").read_bytes() == text
+    journal.write(EVENTS[0])
+    journal.close()
+    check_free(folder)
+    check_free(folder / "nowhere")
+
+
+@pytest.mark.parametrize("left", [1, 30])
+def test_how_much_of_a_torn_line_was_cut_off_is_known(folder: Path, left: int) -> None:
+    *whole, last = lines(folder)
+    (folder / "events.jsonl").write_bytes(b"".join(whole) + last[:left])
+    journal = Journal(folder)
+    journal.close()
+    assert journal.torn == left
+    assert lines(folder) == whole
+    again = Journal(folder)
+    again.close()
+    assert again.torn == 0

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine import thinning
 from engine.messages import (
     KEPT_CLIPS,
     KEPT_LINES,
+    KEPT_MARKS,
     KINDS,
     KNOB_RANGES,
     AlarmRaised,
@@ -30,12 +32,14 @@ from engine.messages import (
     KnobsChanged,
     Line,
     Mark,
+    MicrobatchHalved,
     Noticed,
     Pause,
     PhaseEntered,
     PhaseProgressed,
     RenderStart,
     Resume,
+    RolledBack,
     SaveCheckpoint,
     SessionEnded,
     SessionResumed,
@@ -103,6 +107,8 @@ TURNED = KnobsChanged(1, "user", {"alpha": 2.0}, {"alpha": 2.5}, Knobs(alpha=2.5
 EVENTS: tuple[Event, ...] = (
     STARTED,
     SessionResumed(1, 9, Knobs(alpha=2.5)),
+    RolledBack(1, 4, "back from update 4 to 1"),
+    MicrobatchHalved(1, "rollout", 2, "the memory did not suffice"),
     PhaseEntered(0, "rollout"),
     PhaseProgressed(0, "rollout", 3, 10),
     ClipsScored(1, (CLIP, FAILED_CLIP)),
@@ -317,6 +323,61 @@ def test_only_the_latest_clips_and_lines_are_kept() -> None:
     now = fold(tuple(Noticed(i, "info", str(i)) for i in range(KEPT_LINES + 3)))
     assert len(now.log) == KEPT_LINES
     assert now.log[0].text == "3"
+
+
+def test_a_long_sessions_curves_and_marks_stay_few() -> None:
+    now = Snapshot()
+    for update in range(1, 5001):
+        now = advance(now, UpdateFinished(update, STATS))
+        now = advance(now, EvaluationFinished(update, {"distillmos": STATS.reward}, 1.0))
+        if update % 2 == 0:
+            now = advance(now, CheckpointSaved(update, f"checkpoints/{update}"))
+    now = advance(now, TURNED)
+    for rows in (now.history, now.evaluations):
+        assert len(rows) <= thinning.MOST
+        assert (rows[0][0], rows[-1][0]) == (1, 5000)
+    saved = [mark for mark in now.marks if mark.kind == "checkpoint"]
+    assert len(saved) == KEPT_MARKS
+    assert saved[-1].update == 5000
+    assert now.marks[-1].kind == "knob"
+
+
+def test_what_is_said_again_is_marked_once() -> None:
+    alarm, save = AlarmRaised(2, "fooled"), CheckpointSaved(2, "checkpoints/b")
+    now = fold((alarm, save, SessionResumed(2, 9, Knobs()), alarm, save))
+    assert [mark.kind for mark in now.marks] == ["alarm", "checkpoint"]
+    assert len(fold((TURNED, TURNED)).marks) == 2  # turned twice by hand
+
+
+def test_going_back_undoes_what_came_later_and_counts_until_it_is_made_good() -> None:
+    late = replace(CLIP, update=3)
+    done = tuple(UpdateFinished(update, STATS) for update in (1, 2, 3))
+    evaluated = EvaluationFinished(3, {"distillmos": STATS.reward}, 1.0)
+    now = fold((STARTED, ClipsScored(1, (CLIP,)), ClipsScored(3, (late,)), *done, evaluated))
+    back = RolledBack(1, 3, "back from update 3 to 1")
+    knobs = Knobs(learning_rate=5e-6)
+    now = fold((back, KnobsChanged(1, "session", {"learning_rate": 1e-5},
+                                   {"learning_rate": 5e-6}, knobs)), now)  # fmt: skip
+    assert (now.update, now.clips, now.evaluations, now.knobs) == (1, (CLIP,), (), knobs)
+    assert [update for update, _ in now.history] == [1]
+    assert [mark.kind for mark in now.marks] == ["rollback", "knob"]
+    assert now.setbacks == (back,)
+    assert now.log[-2] == Line(1, "warning", "back from update 3 to 1")
+    assert now.started == STARTED
+    skipped = replace(STATS, skipped=1)
+    now = fold(
+        (UpdateFinished(2, STATS), UpdateFinished(3, STATS), UpdateFinished(4, skipped)), now
+    )
+    assert now.setbacks == (back,)
+    assert advance(now, UpdateFinished(5, STATS)).setbacks == ()
+
+
+def test_of_each_phase_the_last_size_is_known() -> None:
+    sizes = (MicrobatchHalved(0, "rollout", 4, "a"), MicrobatchHalved(0, "optimise", 2, "b"))
+    last = MicrobatchHalved(1, "rollout", 2, "c")
+    now = fold((*sizes, last, SessionResumed(0, 9, Knobs())))
+    assert now.halved == (sizes[1], last)
+    assert Line(1, "warning", "c") in now.log
 
 
 # --- knobs ----------------------------------------------------------------------

@@ -234,6 +234,8 @@ IMPOSSIBLE = {
     "train.microbatch=0": "train.microbatch is at least 1",
     "train.save_every=0": "train.save_every is at least 1",
     "train.samples_every=0": "train.samples_every is at least 1",
+    "train.samples_kept=-1": "train.samples_kept is 0 or more, not -1",
+    "reward.patience_seconds=-1.0": "reward.patience_seconds is 0 or more, not -1",
     "train.penalty_source=data": "train.penalty_source = 'data' noises recorded speech",
     "schedule.timesteps=0": "schedule.timesteps lies between 1 and 1000",
     "schedule.timesteps=1001": "schedule.timesteps lies between 1 and 1000",
