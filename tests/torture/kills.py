@@ -88,6 +88,7 @@ class Tally:
 class Unbroken:
     """The session that nobody kills."""
 
+    voice: Path
     folder: Path
     instants: int
     opens_after: float
@@ -118,9 +119,9 @@ def drained(process: subprocess.Popen[str], kill_after: float | None = None) -> 
         return process.returncode, err.read()
 
 
-def begin(place: Path) -> tuple[Path, tuple[str, ...]]:
-    """A tiny profile, and what `run` takes to begin with it."""
-    profile = write_profile(place, write_voice(place / "voice.safetensors", ("anna", "ben")))
+def begin(place: Path, voice: Path) -> tuple[Path, tuple[str, ...]]:
+    """A tiny profile of a voice, and what `run` takes to begin with it."""
+    profile = write_profile(place, voice)
     changes = [part for change in CHANGES for part in ("--set", change)]
     return place / "runs", (str(profile), *changes)
 
@@ -128,7 +129,9 @@ def begin(place: Path) -> tuple[Path, tuple[str, ...]]:
 def unbroken(place: Path) -> Unbroken:
     """Runs it once, whole; RuntimeError where that fails."""
     place.mkdir()
-    runs, arguments = begin(place)
+    # Once: what seeds its weights is the process's, and sessions are begun from several threads.
+    voice = write_voice(place / "voice.safetensors", ("anna", "ben"))
+    runs, arguments = begin(place, voice)
     began = time.monotonic()
     process = call(place, 0, *arguments)
     assert process.stdout is not None
@@ -139,7 +142,7 @@ def unbroken(place: Path) -> Unbroken:
         raise RuntimeError(f"the session that nobody kills ended with {code}: {told}")
     (folder,) = runs.iterdir()
     instants = int(told.split()[-1])
-    return Unbroken(folder, instants, opens_after, time.monotonic() - began)
+    return Unbroken(voice, folder, instants, opens_after, time.monotonic() - began)
 
 
 class Chain:
@@ -148,7 +151,7 @@ class Chain:
     def __init__(self, place: Path, whole: Unbroken, dice: random.Random, tally: Tally) -> None:
         place.mkdir()
         self.place, self.whole, self.dice, self.tally = place, whole, dice, tally
-        self.runs, self.arguments = begin(place)
+        self.runs, self.arguments = begin(place, whole.voice)
         self.folder: Path | None = None
         self.journal = b""
         """What had been written whole before the last kill."""
