@@ -28,9 +28,6 @@ fuzz: $(STAMP)  ## every reader over a thousand spoilt files each, in minutes; `
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz --numprocesses auto
 
 # One script a line: each prints its tally, and ends with 1 where that is not clean.
-torture: $(STAMP)  ## a thousand bad inputs against the real command line
-	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/bad_input.py
-
 bench: $(STAMP)  ## JSON: real-time factor, seconds a phase, peak memory; informational
 	$(BIN)/python tests/benchmarks/session.py
 
@@ -38,7 +35,8 @@ bench-pretrain: $(STAMP)  ## JSON: audio seconds a second of each phase of pretr
 	$(BIN)/python tests/benchmarks/pretrain.py
 
 # Both print JSON, and fail where a figure is not what it should be; the second takes half an hour.
-torture: $(STAMP)  ## 100 kills, every fault: nothing lost, nothing doubled, no number different
+torture: $(STAMP)  ## a thousand bad inputs, every fault, 100 kills: nothing lost, doubled or different
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/bad_input.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/torture tests/engine/test_recovery.py
 	$(BIN)/python tests/torture/kills.py --kills 100
 
