@@ -98,8 +98,8 @@ class Journal:
         if isinstance(event, m.SessionStarted):
             row["format_version"] = FORMAT_VERSION
         self.file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        self.file.flush()  # other processes read along
         if isinstance(event, LASTING):
-            self.file.flush()
             os.fsync(self.file.fileno())
 
     def close(self) -> None:
