@@ -44,7 +44,8 @@ def detach(folder: Path, resume: bool = False) -> None:
         if word == READY:  # then that it began, that it will not, or nothing for a while
             word = next_line(told.fileno(), PATIENCE_SECONDS)
     if silence:
-        process.terminate()
+        process.kill()  # nothing has been opened yet
+        process.wait()
         raise Refused(f"the session did not start within {READY_SECONDS:.0f} s; see {log_path}")
     if word is not None and word.startswith(REFUSED):
         process.wait()

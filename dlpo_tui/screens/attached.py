@@ -173,9 +173,9 @@ class AttachedScreen(RunScreen):
             self.say("this terminal has the knobs already" if self.link.holds else self.why_not())
 
     def on_knob_panel_turned(self, event: KnobPanel.Turned) -> None:
-        if self.obeyed:
-            super().on_knob_panel_turned(event)
-        else:
+        """Textual calls the session screen's own handler after this one, unless it is held back."""
+        if not self.obeyed:
+            event.prevent_default()
             self.knobs.refuse(self.why_not())
             self.say(self.why_not())
 

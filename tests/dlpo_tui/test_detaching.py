@@ -55,8 +55,8 @@ class Terminal:
     def __init__(self, folder: Path) -> None:
         note = address.read(folder)
         assert note is not None
-        self.pid, self.events = note.pid, list[m.Event]()
-        self.attachment = Attachment(Path(note.socket), folder, "ann@here/3")
+        self.pid, self.socket, self.events = note.pid, Path(note.socket), list[m.Event]()
+        self.attachment = Attachment(self.socket, folder, "ann@here/3")
         self.attachment.open()
         self.then: Callable[[m.Event], None] = lambda event: None
         self.attachment.emit = self.hear
@@ -64,6 +64,11 @@ class Terminal:
     def hear(self, event: m.Event) -> None:
         self.events.append(event)
         self.then(event)
+
+    def watch(self, then: Callable[[m.Event], None]) -> None:
+        """Until the session ends or is left."""
+        self.then = then
+        self.attachment.run()
 
     def of(self, kind: type) -> list:
         return [event for event in self.events if isinstance(event, kind)]
@@ -92,8 +97,7 @@ def test_a_session_is_left_killed_gone_on_with_and_stopped(call: Call) -> None:
         elif isinstance(event, m.KnobsChanged):
             first.attachment.leave()
 
-    first.then = turn_then_leave
-    first.attachment.run()
+    first.watch(turn_then_leave)
     (turned,) = first.of(m.KnobsChanged)
     assert (turned.who, turned.new) == ("ann@here/3", {"alpha": 2.0})
     assert os.getsid(first.pid) == first.pid, "a session of its own outlives the terminal's"
@@ -106,14 +110,13 @@ def test_a_session_is_left_killed_gone_on_with_and_stopped(call: Call) -> None:
         if isinstance(event, m.UpdateFinished) and event.update > turned.update + 1:
             os.kill(second.pid, signal.SIGKILL)
 
-    second.then = kill
-    second.attachment.run()
+    second.watch(kill)
     assert second.of(m.KnobsChanged) == [turned]
     (end,) = second.of(m.SessionEnded)
     assert end.error.startswith(f"the session's process is gone; dlpo-tui run --resume {folder}")
     gone(second.pid)
     assert look(folder).state == "crashed"
-    assert (folder / address.SOCKET).exists()
+    assert second.socket.exists()
 
     assert begun(call("run", "--resume", folder, "--detach")) == folder
     third = Terminal(folder)
@@ -122,21 +125,20 @@ def test_a_session_is_left_killed_gone_on_with_and_stopped(call: Call) -> None:
         if isinstance(event, m.SessionResumed):
             third.attachment.commands.put(m.Stop())
 
-    third.then = stop
-    third.attachment.run()
+    third.watch(stop)
     assert third.of(m.SessionEnded) == [third.events[-1]]
     assert third.events[-1].reason == "stopped"  # type: ignore[union-attr]
     gone(third.pid)
     kept = [event for event in third.events if not isinstance(event, m.PhaseProgressed)]
     assert kept == list(journal.events(folder))
     assert look(folder).state == "stopped"
-    assert not (folder / address.SOCKET).exists()
+    assert not third.socket.exists()
     assert not (folder / address.NOTE).exists()
 
 
 def test_a_profile_that_is_wrong_starts_nothing(call: Call) -> None:
     for arguments, told in (
-        (("tiny.toml", "--set", "train.updats=3"), "train.updats"),
+        (("tiny.toml", "--set", "train.updats=3"), "unknown key 'updats'"),
         (("none.toml",), "there is no profile"),
         (("--resume", "runs/none"), "there is no run"),
         (("tiny.toml", "--json"), "--detach prints no events"),
