@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import getpass
 import os
 import socket
 import threading
@@ -327,8 +328,9 @@ def refusable(message: m.Command | wire.Request) -> str:
 
 def terminal_name(tty: int = 0) -> str:
     """What this terminal is called: user@host, and the number of its line where it has one."""
-    user = os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid())
-    line = ""
+    user, line = str(os.getuid()), ""
+    with suppress(OSError, KeyError):  # a user without a name, as in some containers
+        user = getpass.getuser()
     with suppress(OSError):
         line = "/" + os.ttyname(tty).rpartition("/")[2]
     return wire.named(f"{user}@{socket.gethostname().partition('.')[0]}{line}")

@@ -144,13 +144,14 @@ def screen(attachment: Attachment) -> int:
         log_path = here / "session.log" if here else None
         app = AttachedApp(bridge, attachment, sound, here or Path(clips), here is None, log_path)
         why = run_quietly(app, "attach", sound)
+        bridge.drain()
+        now = bridge.now  # what the bridge makes of a session that is left is no end of it
         attachment.leave()
         bridge.join(1.0)
-        bridge.drain()
-    farewell(attachment, bridge.now)
+    farewell(attachment, now)
     if why:
         tell(f"dlpo-tui: the screen failed; {why}")
-    failed = bridge.now.ended is not None and bridge.now.ended.reason == "failed"
+    failed = now.ended is not None and now.ended.reason == "failed"
     return Exit.FAILED if why or failed else Exit.DONE
 
 

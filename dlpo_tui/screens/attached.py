@@ -41,6 +41,8 @@ class AttachedHead(RunHead):
 
     def badges(self) -> Text:
         told = super().badges()
+        if self.now.ended is not None:
+            return told
         word, part = standing(self.link, self.now, self.size.width >= ROOMY)
         gap = "  " if told.cell_len else ""
         return Text.assemble(told, gap, (f" {word} ", self.ink(part)))
@@ -48,12 +50,11 @@ class AttachedHead(RunHead):
 
 def standing(link: Link, now: Snapshot, roomy: bool) -> tuple[str, str]:
     """How this terminal stands to its session, and the ink that says how well."""
-    if now.ended is None:
-        if not link.connected:
-            return ("no connection: trying again …" if roomy else "no connection …"), "failed"
-        if slow(link, now):
-            quiet = formats.duration(link.quiet_seconds)
-            return (f"slow: last word {quiet} ago" if roomy else f"quiet {quiet}"), "waiting"
+    if not link.connected:
+        return ("no connection: trying again …" if roomy else "no connection …"), "failed"
+    if slow(link, now):
+        quiet = formats.duration(link.quiet_seconds)
+        return (f"slow: last word {quiet} ago" if roomy else f"quiet {quiet}"), "waiting"
     word = ("has the knobs" if roomy else "knobs") if link.holds else "watches"
     return f"{word} · {link.attached}{' attached' if roomy else ''}", "calm"
 

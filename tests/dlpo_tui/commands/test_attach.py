@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import scenes
 from click.testing import Result
+from terminals import Terminal
 from typer.testing import CliRunner
 
 from dlpo_tui import cli
@@ -18,8 +22,9 @@ from dlpo_tui.commands.attach import newest
 from dlpo_tui.endings import ENDINGS
 from engine import messages as m
 from engine.journal import Journal
-from tests.audience import Played, Watching, until
+from tests.audience import PROGRAM, Played, Watching, until
 
+ROOT = Path(__file__).parents[3]
 Call = Callable[..., Result]
 
 
@@ -156,3 +161,44 @@ def test_the_newest_at_work_is_found(call: Call, played: Played) -> None:
     over("finished")
     played.happen(*played.some(1))
     assert newest() == Path("runs/one")
+
+
+# --- On the screen
+
+
+def test_leaving_the_screen_leaves_the_session_as_it_is(call: Call, played: Played) -> None:
+    played.happen(*scenes.fresh())
+    at = Terminal("attach", "runs/one")
+    at.until("knobs · 1")
+    at.press("q")
+    at.until("leave this terminal")
+    at.press("l")
+    assert at.end() == 0
+    assert "the session goes on; dlpo-tui attach runs/one comes back" in at.plain()
+    until(lambda: not played.server.guests)
+    assert played.commands.empty()
+    back = Terminal("attach", "--socket", str(played.server.path))
+    back.until("knobs · 1")
+    back.press(" ")
+    assert played.commands.get(timeout=30) == m.Pause()
+    back.press("qx")
+    assert played.commands.get(timeout=30) == m.Stop(save=False)
+    played.happen(m.SessionEnded(0, "stopped"))
+    assert back.end() == 0
+    assert "the session stopped after 0 updates" in back.plain()
+
+
+def test_a_session_that_is_killed_under_the_screen_is_told_of(call: Call) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(Path("runs/one").absolute())], cwd=ROOT,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        at = Terminal("attach", "runs/one")
+        at.until("knobs · 1")
+        process.kill()
+        at.until("the session's process is gone")
+        at.press("q")
+        assert at.end() == 1
+    assert "dlpo-tui run --resume runs/one goes on" in at.plain()
