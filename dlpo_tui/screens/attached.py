@@ -174,11 +174,9 @@ class AttachedScreen(RunScreen):
             self.say("this terminal has the knobs already" if self.link.holds else self.why_not())
 
     def on_knob_panel_turned(self, event: KnobPanel.Turned) -> None:
-        """Textual calls the session screen's own handler after this one, unless it is held back."""
+        """Textual calls the session screen's own handler, too: that one asks, or says why not."""
         if not self.obeyed:
-            event.prevent_default()
             self.knobs.refuse(self.why_not())
-            self.say(self.why_not())
 
     def action_undo(self) -> None:
         if self.obeyed or self.now.ended is not None:
