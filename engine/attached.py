@@ -15,7 +15,6 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,26 +23,16 @@ from typing import cast
 
 from engine import address, wire
 from engine import messages as m
+from engine.connection import Connection, Lost, Over
 from engine.files import replacing
 
 PATIENCE_SECONDS = 30.0
 """How long a lost session is looked for."""
 RETRY_SECONDS = 0.25
-GREETING_SECONDS = 5.0
 SLOW_SECONDS = 30.0
 """A session at work that has said nothing for so long is called slow."""
 SILENT_SECONDS = 10.0
 """Without even a beat for so long, the process or the way to it stands still."""
-GLANCE_SECONDS = 0.5
-BLOCK_BYTES = 1 << 16
-
-
-class Lost(Exception):
-    """The connection is gone, the session perhaps not; a sentence."""
-
-
-class Over(Exception):
-    """There is nothing to come back to; a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +71,7 @@ class Attachment:
         self.store = Path()
         self.seen, self.before, self.update = after, 0, 0
         self.ended, self.left = False, threading.Event()
-        self.socket: socket.socket | None = None
-        self.rest = b""
+        self.connection: Connection | None = None
         self.lock = threading.RLock()  # a signal's handler may leave while this thread sends
         self.heard = self.spoken = time.monotonic()
 
@@ -122,7 +110,7 @@ class Attachment:
         try:
             while not (self.ended or self.left.is_set()):
                 try:
-                    if self.socket is None:
+                    if self.connection is None:
                         self.connect()
                     self.listen()
                 except Lost as why:
@@ -160,60 +148,31 @@ class Attachment:
     # --- The connection
 
     def connect(self) -> None:
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        made.settimeout(GREETING_SECONDS)
-        self.rest = b""
-        try:
-            made.connect(str(self.path))
-            if address.peer_uid(made) not in (None, os.getuid()):
-                raise Over(f"the socket {self.path} is another user's")
-            self.socket = made
-            self.send(wire.Hello(wire.VERSION, self.name, self.watch, self.seen))
-            self.greet(next(self.messages(), None))
-        except OSError as error:
-            made.close()
-            self.socket = None
-            raise Lost(error.strerror or str(error)) from None
-        except (Lost, Over):
-            made.close()
-            self.socket = None
-            raise
-        made.settimeout(GLANCE_SECONDS)
-        self.heard = self.spoken = time.monotonic()
+        """Lost, or Over, where there is no session to be had."""
+        hello = wire.Hello(wire.VERSION, self.name, self.watch, self.seen)
+        made = Connection(self.path)
+        with made.closed_on_failure():
+            welcome = made.greet(hello)
+            if self.session not in ("", welcome.session):
+                raise Over(
+                    "the session's process ended, and another goes on with the run; attach anew"
+                )
+        self.session, self.before, self.run_name = welcome.session, welcome.before, welcome.run
+        self.name = welcome.name
+        self.spoken = time.monotonic()
+        with self.lock:
+            self.connection = made
         self.link = replace(self.link, connected=True, why="")
-
-    def greet(self, first: m.Event | wire.Told | None) -> None:
-        if isinstance(first, wire.Farewell):
-            raise (Lost if first.may_return else Over)(first.sentence)
-        if not isinstance(first, wire.Welcome):
-            raise Lost("nothing was said")
-        if first.version != wire.VERSION:
-            raise Over(
-                f"the session speaks version {first.version} of the protocol, this terminal "
-                f"version {wire.VERSION}; use the same dlpo-tui on both sides"
-            )
-        if self.session not in ("", first.session):
-            raise Over("the session's process ended, and another goes on with the run; attach anew")
-        self.session, self.before, self.run_name = first.session, first.before, first.run
-        self.name = first.name
 
     def disconnect(self) -> None:
         with self.lock:
-            made, self.socket = self.socket, None
+            made, self.connection = self.connection, None
         if made is not None:
-            with suppress(OSError):
-                made.shutdown(socket.SHUT_RDWR)
             made.close()
 
     def send(self, message: m.Command | wire.Request) -> bool:
         with self.lock:
-            if self.socket is None:
-                return False
-            try:
-                self.socket.sendall(wire.line(message))
-            except OSError:
-                return False
-        return True
+            return self.connection is not None and self.connection.send(message)
 
     def pass_on(self) -> None:
         """Sends what is put into the box, in a thread of its own."""
@@ -222,37 +181,13 @@ class Attachment:
                 told = "there is no connection to the session just now: nothing was asked of it"
                 self.refused(wire.Refused(told, refusable(message)))
 
-    def messages(self) -> Iterator[m.Event | wire.Told | None]:
-        """What the session says; None after each glance in vain. Lost at the end."""
-        made = self.socket
-        while made is not None:
-            text, found, rest = self.rest.partition(b"\n")
-            if found:
-                self.rest = rest
-                try:
-                    yield wire.told(text)
-                except ValueError as error:
-                    raise Over(
-                        f"the session said what this terminal cannot read: {error}"
-                    ) from None
-                continue
-            if len(text) > wire.LONGEST_TOLD:
-                raise Over(f"the session said a line of more than {wire.LONGEST_TOLD} bytes")
-            try:
-                block = made.recv(BLOCK_BYTES)
-            except TimeoutError:
-                yield None
-                continue
-            except OSError as error:
-                raise Lost(error.strerror or str(error)) from None
-            if not block:
-                raise Lost("the connection was closed")
-            self.heard = time.monotonic()
-            self.rest += block
-
     def listen(self) -> None:
         """What the session says, until it ends or the connection does."""
-        for message in self.messages():
+        made = self.connection
+        if made is None:
+            raise Lost("the connection was closed")
+        for message in made.messages():
+            self.heard = made.heard
             if message is None:
                 self.glance()
             else:

@@ -8,7 +8,6 @@ follow. Knows nothing of training.
 from __future__ import annotations
 
 import asyncio
-import base64
 import itertools
 import logging
 import os
@@ -24,6 +23,7 @@ from typing import Protocol
 
 from engine import address, wire
 from engine import messages as m
+from engine.audience import Audience
 from engine.guest import MOST_WAITING, PATIENCE_SECONDS, Guest, lines_of
 
 BEAT_SECONDS = 2.0
@@ -42,19 +42,15 @@ class Server:
 
     def __init__(self, folder: Path, owner: str = "", most_waiting: int = MOST_WAITING) -> None:
         """`owner`: the terminal that the session runs in and that keeps the knobs; or nobody."""
-        self.folder, self.owner, self.most_waiting = folder, owner, most_waiting
-        self.guests: list[Guest] = []
-        self.holder: Guest | None = None
-        self.update = 0
+        self.folder, self.most_waiting = folder, most_waiting
+        self.audience = Audience(folder, owner, self.note_down)
+        self.guests = self.audience.guests
         self.told = self.on_disk = 0
         """Events told so far, and the bytes that the journal has them in."""
         self.rest: list[bytes] = []
         """Events told that the journal may not have: its last, on a full disk."""
         self.progress = b""
         self.spoke = time.monotonic()
-        self.send: m.Send | None = None
-        self.early: list[m.Command] = []
-        self.lock = threading.Lock()
         self.claim = address.Claim(folder)
         try:
             self.socket, self.path = address.bind(folder)
@@ -62,12 +58,10 @@ class Server:
             self.claim.close()
             raise
         self.note = address.Note(os.getpid(), str(self.path), secrets.token_hex(8))
-        self.claim.write(self.note)
         self.count_past()
         self.before = self.told
         self.loop = asyncio.new_event_loop()
         self.closing, self.begun = asyncio.Event(), threading.Event()
-        self.tasks: set[asyncio.Task[None]] = set()
         self.thread = threading.Thread(target=self.work, name="serving", daemon=True)
         self.thread.start()
         self.begun.wait()
@@ -85,10 +79,7 @@ class Server:
 
     def obeyed_by(self, send: m.Send) -> None:
         """Commands go there from now on; those that came before go first."""
-        with self.lock:
-            for command in self.early:
-                send(command)
-            self.send = send
+        self.audience.obeyed_by(send)
 
     def close(self) -> None:
         """Sends what waits, for a bounded time; removes the socket and the note."""
@@ -120,16 +111,21 @@ class Server:
         server = await asyncio.start_unix_server(
             self.receive, sock=self.socket, limit=wire.LONGEST_ASKED
         )
+        self.claim.write(self.note)  # not before it listens: whoever reads it may come
         self.begun.set()
         beating = asyncio.create_task(self.beat())
         await self.closing.wait()
-        server.close()
+        # Not server.close() yet: asyncio would drop a connection that is just being accepted.
+        self.loop.remove_reader(self.socket.fileno())
         beating.cancel()
         for guest in self.guests:
             guest.finish()
         until = self.loop.time() + PATIENCE_SECONDS
-        while self.tasks and self.loop.time() < until:
-            await asyncio.wait(self.tasks, timeout=until - self.loop.time())
+        mine = {asyncio.current_task(), beating}
+        # All tasks: a terminal may just be about to be received.
+        while (others := asyncio.all_tasks() - mine) and self.loop.time() < until:
+            await asyncio.wait(others, timeout=until - self.loop.time())
+        server.close()
 
     async def beat(self) -> None:
         while True:
@@ -149,8 +145,6 @@ class Server:
                 self.rest.append(line)
             case _:
                 self.told, self.on_disk = self.told + 1, size
-                if not isinstance(event, m.ClipRendered):
-                    self.update = getattr(event, "update", self.update)
                 if isinstance(event, m.PhaseEntered):
                     self.progress = b""
         for guest in self.guests:
@@ -159,20 +153,17 @@ class Server:
     # --- A terminal from its coming to its going
 
     async def receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
         guest = Guest(reader, writer, self.most_waiting)
         try:
             past = await self.admit(guest)
-            await self.attend(guest, past)
-        except (OSError, asyncio.CancelledError):
-            pass  # it is gone, or the session is
-        finally:
-            self.forget(guest)
-            with suppress(asyncio.CancelledError):
-                await guest.close()
-            self.tasks.discard(task)
+            try:
+                await self.attend(guest, past)
+            finally:
+                self.audience.forget(guest)
+            await guest.close()
+        except asyncio.CancelledError:  # the session's process has waited long enough
+            if not reader.at_eof():
+                writer.transport.abort()
 
     async def admit(self, guest: Guest) -> Iterable[bytes]:
         """Who it is, and the past that it gets; whoever is turned away gets a sentence alone."""
@@ -191,11 +182,8 @@ class Server:
             return ()
         # From here to the end nothing waits: no event can come between the past and the list.
         guest.name = wire.named(hello.name)
-        self.guests.append(guest)
-        if not hello.watch and self.holder is None and not self.owner:
-            self.holder = guest
         past = self.past(guest, max(hello.after, 0))
-        self.announce()
+        self.audience.welcome(guest, hello.watch)
         if self.closing.is_set():  # it came while the others were sent their last
             guest.finish()
         return past
@@ -231,83 +219,15 @@ class Server:
         """Every line of a terminal; one that is no message is its last."""
         try:
             while not guest.leaving and (message := await guest.read()) is not None:
-                self.hear(guest, message)
+                self.audience.hear(guest, message)
         except ValueError as error:
             guest.part(str(error))
 
-    def forget(self, guest: Guest) -> None:
-        if guest in self.guests:
-            self.guests.remove(guest)
-            if self.holder is guest:
-                self.holder = None
-            self.announce()
-
-    # --- What a terminal asks for
-
-    def hear(self, guest: Guest, message: m.Command | wire.Request) -> None:
-        match message:
-            case wire.Hello():
-                raise ValueError("a terminal says Hello once")
-            case wire.TakeKnobs():
-                self.hand_over(guest)
-            case wire.SendClip(path):
-                guest.tell(self.clip(path, guest.most // 2 - guest.size))
-            case _:
-                self.pass_on(guest, message)
-
-    def hand_over(self, guest: Guest) -> None:
-        if self.owner:
-            told = f"{self.owner} keeps the knobs: the session runs in it"
-            guest.tell(wire.Refused(told, wire.TakeKnobs.__name__))
-            return
-        self.holder = guest
-        self.announce()
-
-    def pass_on(self, guest: Guest, command: m.Command) -> None:
-        """A command of the one who has the knobs, with who it was; anybody else is told why not."""
-        kind = type(command).__name__
-        if guest is not self.holder:
-            who = self.owner or (self.holder.name if self.holder else "nobody")
-            told = f"{kind} was not taken: this terminal watches, {who} has the knobs"
-            guest.tell(wire.Refused(told, "" if isinstance(command, m.SetKnobs) else kind))
-            return
-        if isinstance(command, m.SetKnobs):
-            undone = command.who.startswith(wire.UNDO)
-            command = replace(command, who=f"{wire.UNDO * undone}{guest.name}")
-        with self.lock:
-            if self.send is None:
-                self.early.append(command)
-            else:
-                self.send(command)
-
-    def announce(self) -> None:
-        """Tells everyone who is here and who has the knobs; the note, too."""
-        holder = self.owner or (self.holder.name if self.holder else "")
-        names = tuple(guest.name for guest in self.guests)
-        for guest in self.guests:
-            holds = guest is self.holder
-            guest.tell(wire.Audience(len(names), holds, holder, bool(self.owner)))
+    def note_down(self, names: tuple[str, ...], holder: str) -> None:
+        """Who is here, for the list of runs."""
         self.note = replace(self.note, attached=names, holder=holder)
-        with suppress(OSError, ValueError):  # a full disk: the list of runs tells less
+        with suppress(OSError, ValueError):  # a full disk: the list tells less
             self.claim.write(self.note)
-
-    def clip(self, path: str, room: int) -> wire.ClipSent:
-        """A file below samples/, never anything else."""
-        if wire.CLIP.fullmatch(path) is None:
-            return wire.ClipSent(path[: wire.LONGEST_NAME], error="no clip lies there")
-        try:
-            # A link could lead out of the folder.
-            handle = os.open(self.folder / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with open(handle, "rb") as file:
-                data = file.read(wire.LONGEST_CLIP + 1)
-        except OSError as error:
-            return wire.ClipSent(path, error=f"{path} cannot be read ({error.strerror})")
-        if len(data) > wire.LONGEST_CLIP:
-            return wire.ClipSent(path, error=f"{path} is larger than {wire.LONGEST_CLIP} bytes")
-        sent = base64.b64encode(data).decode()
-        if len(sent) > room:
-            return wire.ClipSent(path, error="too much waits for this terminal; ask again")
-        return wire.ClipSent(path, sent)
 
 
 class SessionLike(Protocol):

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from engine import attached, serving, wire
+from engine import attached, connection, serving, wire
 from engine import messages as m
 from engine.attached import Attachment
 from tests.audience import PROGRAM, Played, Watching, until
@@ -84,7 +84,7 @@ def test_a_process_that_stands_still_is_slow_and_not_gone(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attached, "SILENT_SECONDS", 0.2)
-    monkeypatch.setattr(attached, "GLANCE_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "GLANCE_SECONDS", 0.05)
     attachment, events, thread = process.attach()
     process.process.send_signal(signal.SIGSTOP)
     until(lambda: attachment.link.silent)
@@ -243,7 +243,7 @@ def test_a_socket_of_another_users_is_refused(
 ) -> None:
     played = Played(tmp_path / "run")
     at = Attachment(played.server.path, None, "ann@here")
-    monkeypatch.setattr(attached.address, "peer_uid", lambda connection: os.getuid() + 1)
+    monkeypatch.setattr(connection.address, "peer_uid", lambda connection: os.getuid() + 1)
     with pytest.raises(ValueError, match="is another user's"):
         at.open()
     played.end()

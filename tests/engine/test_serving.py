@@ -203,7 +203,10 @@ def test_who_says_nothing_is_let_go(play: Play, monkeypatch: pytest.MonkeyPatch)
     at.close()
 
 
-def test_a_terminal_that_does_not_read_is_dropped_with_a_reason_and_may_return(play: Play) -> None:
+def test_a_terminal_that_does_not_read_is_dropped_with_a_reason_and_may_return(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "PATIENCE_SECONDS", 30.0)  # it reads again, though late
     played = play(most_waiting=1 << 20)
     slow, quick = Raw(played.server.path), Watching(played)
     long = [m.Noticed(0, "info", f"{n} {'x' * 2000}") for n in range(3000)]
@@ -309,7 +312,7 @@ def test_commands_before_the_session_is_there_wait_for_it(tmp_path: Path) -> Non
     server = Server(tmp_path)
     at = Raw(server.path)
     at.say(wire.line(m.Pause()) + wire.line(m.Resume()))
-    until(lambda: len(server.early) == 2)
+    until(lambda: len(server.audience.early) == 2)
     taken: list[m.Command] = []
     server.obeyed_by(taken.append)
     assert taken == [m.Pause(), m.Resume()]
