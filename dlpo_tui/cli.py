@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from dlpo_tui.commands import (
+    attach,
     compare,
     config,
     convert,
@@ -18,6 +19,7 @@ from dlpo_tui.commands import (
     replay,
     report,
     run,
+    runs,
     study,
 )
 
@@ -28,6 +30,8 @@ app = typer.Typer(
 )
 for command in (
     run.run,
+    attach.attach,
+    runs.runs,
     study.study,
     replay.replay,
     report.report,

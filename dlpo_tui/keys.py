@@ -23,6 +23,7 @@ Place: TypeAlias = Literal[
     "settings",
     "said",
     "replay",
+    "attached",
     "blind",
 ]
 
@@ -179,6 +180,9 @@ KEYS: tuple[Key, ...] = (
     Key("alt+down", "", "step(10)", "", "", "replay"),
     Key("alt+home", "alt Home", "step(-1000000)", "", "to the start", "replay"),
     Key("alt+end", "alt End", "step(1000000)", "", "to the end", "replay"),
+    Key(
+        "K", "K", "take_knobs", "take the knobs", "take the knobs from whoever has them", "attached"
+    ),
     Key("1", "1", "hear('X')", "play X", "hear X", "blind"),
     Key("2", "2", "hear('Y')", "play Y", "hear Y", "blind"),
     Key("space", "space", "again", "again", "hear the last one again", "blind"),

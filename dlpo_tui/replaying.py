@@ -6,7 +6,6 @@ nothing; then any update can be gone back to.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import threading
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from dlpo_tui.bridge import sentence
 from engine import messages as m
+from engine.address import held
 
 log = logging.getLogger(__name__)
 
@@ -113,14 +113,7 @@ def lines_of(folder: Path) -> int:
 
 def at_work(folder: Path) -> bool:
     """Whether a session holds the run's journal open to write to it."""
-    try:
-        with (folder / "events.jsonl").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    return held(folder / "events.jsonl")
 
 
 def verdict(now: m.Snapshot, folder: Path) -> str:

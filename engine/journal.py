@@ -110,7 +110,7 @@ class Journal:
         if isinstance(event, m.SessionStarted | m.SessionResumed):
             row["format_version"] = FORMAT_VERSION
         self.file.write(plain_json.line(row, allow_nan=False) + "\n")
-        self.file.flush()
+        self.file.flush()  # other processes read along, and none is lost with this one
         if isinstance(event, LASTING):
             os.fsync(self.file.fileno())
 

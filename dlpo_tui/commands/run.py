@@ -19,6 +19,9 @@ from engine import plain_json
 from engine.allocator import keep_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dlpo_tui.bridge import SessionLike
     from engine.messages import Emit, Event, Send, SessionEnded, Snapshot
     from engine.profile import Profile
 
@@ -50,11 +53,19 @@ def run(
             help="A new run from a checkpoint, with its run's profile unless PROFILE is given.",
         ),
     ] = None,
+    detach: Annotated[
+        bool, typer.Option(help="In the background; dlpo-tui attach shows it, from any terminal.")
+    ] = False,
     changes: Changes = [],  # noqa: B006 (typer reads the default, nobody writes it)
 ) -> None:
     """Fine-tune a voice: a session."""
     with one_sentence():
+        if detach and (headless or as_json):
+            raise ValueError("--detach prints no events: leave out --headless and --json")
         opening = open_run(profile, resume, branch, changes)
+        if detach:
+            detached_run(opening)
+            return
         plain = headless or as_json
         if not plain and not (sys.stdin.isatty() and sys.stderr.isatty()):
             tell("no terminal here: plain lines, as with --headless")
@@ -139,7 +150,7 @@ def log_to(folder: Path) -> None:
 def screen_run(opening: Opening) -> int:
     """The session under the screen, in its own thread."""
     from dlpo_tui.app import run_app
-    from dlpo_tui.bridge import Bridge, SessionLike
+    from dlpo_tui.bridge import Bridge
 
     def open_session(emit: Emit) -> SessionLike:
         # Here, behind the first paint: both load torch.
@@ -148,7 +159,9 @@ def screen_run(opening: Opening) -> int:
 
         if opening.before is None:
             preflight.check(opening.settings)
-        return Session(opening.settings, folder, emit, opening.before)
+        return served(
+            folder, emit, lambda both: Session(opening.settings, folder, both, opening.before)
+        )
 
     folder = opening.folder
     keep_memory()
@@ -158,6 +171,36 @@ def screen_run(opening: Opening) -> int:
         tell(f"dlpo-tui: the screen failed; why is in {folder / 'session.log'}")
     farewell(bridge.now, opening)
     return Exit.USAGE if refused(bridge.now) else code
+
+
+def served(folder: Path, emit: Emit, open_session: Callable[[Emit], SessionLike]) -> SessionLike:
+    """The session; where a socket can be had, others may watch it, and this terminal steers."""
+    from engine.attached import terminal_name
+    from engine.serving import Served, Server
+
+    try:
+        server = Server(folder, owner=terminal_name())
+    except (OSError, ValueError):  # a session needs no audience; its journal's lock has the say
+        logging.getLogger(__name__).exception("nobody can attach")
+        return open_session(emit)
+    return Served(server, emit, open_session)
+
+
+def detached_run(opening: Opening) -> None:
+    """The session in a process of its own; ValueError, one sentence, where it does not start."""
+    from dlpo_tui.detaching import Refused, detach
+
+    folder = opening.folder
+    try:
+        detach(folder, resume=opening.before is not None)
+    except Refused:
+        if opening.before is None:
+            from engine.journal import discard
+
+            discard(folder)
+        raise
+    typer.echo(f"run    {folder}")
+    typer.echo(f"attach dlpo-tui attach {folder}")
 
 
 def headless_run(opening: Opening, as_json: bool) -> int:

@@ -26,21 +26,34 @@ class Question(ModalScreen[Answer]):
         Binding("k,q,escape", "answer('keep')", show=False),
     ]
 
-    def __init__(self, updates: int, outlives: bool) -> None:
-        """`outlives`: the session goes on without this terminal."""
+    def __init__(self, updates: int, outlives: bool, may_stop: bool = True) -> None:
+        """`outlives`: the session goes on without this terminal; `may_stop`: it obeys it."""
         super().__init__()
-        self.updates, self.outlives = updates, outlives
+        self.updates, self.outlives, self.may_stop = updates, outlives, may_stop
 
     def choices(self) -> list[tuple[Answer, str, str]]:
         leave: list[tuple[Answer, str, str]] = [
             ("leave", "l", "leave this terminal; training goes on")
         ]
-        return [
-            *(leave if self.outlives else []),
+        stop: list[tuple[Answer, str, str]] = [
             ("save", "s", "save a snapshot, then stop"),
             ("stop", "x", "stop without saving"),
-            ("keep", "k", "keep training"),
         ]
+        return [
+            *(leave if self.outlives else []),
+            *(stop if self.may_stop else []),
+            ("keep", "k", "stay here" if self.outlives else "keep training"),
+        ]
+
+    def consequence(self) -> str:
+        if not self.outlives:
+            return "the one in flight is given up"
+        return "a stop gives up the one in flight" if self.may_stop else "this terminal watches"
+
+    def title_told(self) -> str:
+        if not self.outlives:
+            return "Stop training?"
+        return "Leave, or stop training?" if self.may_stop else "Leave?"
 
     def compose(self) -> ComposeResult:
         options = [
@@ -48,9 +61,9 @@ class Question(ModalScreen[Answer]):
             for answer, key, told in self.choices()
         ]
         with Vertical(id="box"):
-            yield Label("Stop training?", id="title")
+            yield Label(self.title_told(), id="title")
             done = f"{self.updates} update{'' if self.updates == 1 else 's'} done"
-            yield Label(f"{done}; the one in flight is given up.", id="told")
+            yield Label(f"{done}; {self.consequence()}.", id="told")
             yield OptionList(*options, compact=True)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:

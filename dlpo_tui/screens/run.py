@@ -23,6 +23,7 @@ from dlpo_tui.widgets.keybar import KeyBar
 from dlpo_tui.widgets.knobs import KnobPanel
 from dlpo_tui.widgets.log import LogTail
 from dlpo_tui.widgets.status import Status
+from dlpo_tui.widgets.turns import undoes
 from dlpo_tui.widgets.waiting import Waiting
 from engine.messages import (
     Command,
@@ -172,18 +173,20 @@ class RunScreen(Comparing):
                 self.deaf = True
                 self.show_keys()
 
-    def show_keys(self) -> None:
+    def keys_now(self) -> list[Key]:
         """The bar's keys: those of the focused panel before those of the session."""
         if self.knobs.has_focus and self.knobs.typed is not None:
-            keys: list[Key] = hints("typing")
-        elif self.filter_line.input.has_focus or self.name_line.input.has_focus:
-            keys = hints("asking")
-        elif self.now.started is None:
-            keys = [key for key in hints("session") if key.shown in BEFORE_THE_START]
-        elif self.now.ended is not None:
-            keys = [key for key in hints("session") if key.shown in AFTER_THE_END]
-        else:
-            keys = hints("knobs", "session") if self.knobs.has_focus else hints("session")
+            return hints("typing")
+        if self.filter_line.input.has_focus or self.name_line.input.has_focus:
+            return hints("asking")
+        if self.now.started is None:
+            return [key for key in hints("session") if key.shown in BEFORE_THE_START]
+        if self.now.ended is not None:
+            return [key for key in hints("session") if key.shown in AFTER_THE_END]
+        return hints("knobs", "session") if self.knobs.has_focus else hints("session")
+
+    def show_keys(self) -> None:
+        keys = self.keys_now()
         if self.deaf:
             keys = [SERVE if key.action == "play" else key for key in keys]
         self.bar.show(keys, {"space": "resume"} if self.now.paused else {})
@@ -233,7 +236,7 @@ class RunScreen(Comparing):
     def on_knob_panel_turned(self, event: KnobPanel.Turned) -> None:
         told = ", ".join(f"{name} = {value:g}" for name, value in event.changes.items())
         command = SetKnobs(event.changes, event.who)
-        if event.who == "user":
+        if not undoes(event.who):
             self.ask_for(command, f"asked for {told} from the next update on")
         else:  # the key has said it already
             self.send(command)
@@ -323,7 +326,10 @@ class RunScreen(Comparing):
         if self.now.started is None or self.now.ended or self.asked == "stopping":
             self.app.exit()
         else:
-            self.app.push_screen(Question(self.now.update, self.outlives), self.answered)
+            self.app.push_screen(self.question(), self.answered)
+
+    def question(self) -> Question:
+        return Question(self.now.update, self.outlives)
 
     def answered(self, answer: Answer | None) -> None:
         if answer == "leave":

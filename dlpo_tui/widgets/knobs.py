@@ -10,7 +10,7 @@ from textual.message import Message
 
 from dlpo_tui import formats
 from dlpo_tui.keys import bindings
-from dlpo_tui.widgets.turns import UNDO, Asked, unconfirmed, undoable
+from dlpo_tui.widgets.turns import UNDO, UNDO_BY, Asked, unconfirmed, undoable
 from dlpo_tui.widgets.typed import TypedPanel
 from engine.messages import KNOB_RANGES, Knobs, Snapshot, check_knobs
 
@@ -18,6 +18,8 @@ NAMES = tuple(KNOB_RANGES)
 SHORT = {"learning_rate": "lr", "clip_range": "clip", "max_grad_norm": "norm"}
 """In the one-row form of a narrow terminal."""
 LONGEST = max(map(len, NAMES))
+USER = "user"
+"""Who turns a knob where there is one terminal alone."""
 ENDED = "the session has ended: no knob turns"
 
 
@@ -36,13 +38,15 @@ class KnobPanel(TypedPanel, can_focus=True):
     class Turned(Message):
         """A person wants other values."""
 
-        def __init__(self, changes: dict[str, float], who: str = "user") -> None:
+        def __init__(self, changes: dict[str, float], who: str = USER) -> None:
             super().__init__()
             self.changes, self.who = changes, who
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
         self.now = Snapshot()
+        self.who = USER
+        """What the session will call whoever turns a knob here."""
         self.chosen = 0
         self.pending: dict[str, float] = {}
         self.asked: list[Asked] = []
@@ -89,7 +93,7 @@ class KnobPanel(TypedPanel, can_focus=True):
             self.error = str(error)
         else:
             self.error = ""
-            self.request(changes, "user")
+            self.request(changes, self.who)
         self.refresh()
 
     def request(self, changes: dict[str, float], who: str) -> None:
@@ -108,7 +112,7 @@ class KnobPanel(TypedPanel, can_focus=True):
         current = values | self.pending
         changes = stack[-1]
         self.error = ""
-        self.request(changes, UNDO)
+        self.request(changes, UNDO if self.who == USER else f"{UNDO_BY}{self.who}")
         self.refresh()
         told = ", ".join(f"{k} {current[k]:g} → {v:g}" for k, v in changes.items())
         return f"undone: {told}, from the next update on"

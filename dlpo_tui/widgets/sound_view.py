@@ -58,6 +58,8 @@ class SoundView(Inked):
         self.other = False
         self._pictures: OrderedDict[Path, Picture | str] = OrderedDict()
         self._reading: Path | None = None
+        self._stale = False
+        """What is being read has been written anew since."""
         self._drawn: tuple[int, int, list[str], list[Strip]] | None = None
         self._head: int | None = None
 
@@ -104,6 +106,13 @@ class SoundView(Inked):
     def on_resize(self) -> None:
         self.redraw()
 
+    def forget(self, path: Path) -> None:
+        """The file is there now, or another one: it is read again."""
+        self._pictures.pop(path, None)
+        self._stale = self._reading == path
+        self.redraw()
+        self.read_next()
+
     # --- Reading, away from the keys ---
 
     def read_next(self) -> None:
@@ -122,7 +131,9 @@ class SoundView(Inked):
         if event.state != WorkerState.SUCCESS or self._reading is None:
             return
         assert event.worker.result is not None
-        self._pictures[self._reading] = event.worker.result
+        if not self._stale:
+            self._pictures[self._reading] = event.worker.result
+        self._stale = False
         while len(self._pictures) > KEPT:
             self._pictures.popitem(last=False)
         self._reading = None

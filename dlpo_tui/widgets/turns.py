@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from engine.messages import KnobsChanged
 
 UNDO = "undo"
-"""Who undoes: a change by this name takes the one before it back, and is none itself."""
+"""Who undoes: a change by this name, or by one that begins so, takes the one before it back, and
+is none itself."""
+UNDO_BY = f"{UNDO} by "
+"""Before the name of a terminal that is one of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,14 @@ def undoable(
 
 
 def push(stack: list[dict[str, float]], who: str, old: Mapping[str, float]) -> None:
-    if who != UNDO:
+    if not undoes(who):
         stack.append(dict(old))
     elif stack:
         stack.pop()
+
+
+def undoes(who: str) -> bool:
+    return who == UNDO or who.startswith(UNDO_BY)
 
 
 def unconfirmed(asked: Sequence[Asked], news: Sequence[KnobsChanged]) -> list[Asked]:
