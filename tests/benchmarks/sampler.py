@@ -1,10 +1,11 @@
 """The sampler against a plain reading of maum-ai's, in pairs, as JSON.
 
-    python tests/benchmarks/sampler.py [--voice bundled|base] [--batches 1 8] [--seconds 2]
+    python tests/benchmarks/sampler.py [--voice base|bundled] [--batches 1 8] [--seconds 2]
         [--pairs 5] [--device cuda --precision bf16] [--threads 2]
 
-Both get the same weights, conditioning and noise, one after the other within a pair; the ratio
-above 1 says how many times faster this project's sampler is. Random weights do for Base: no
+Both get the same weights, conditioning and noise, each in a process of its own, one after the
+other within a pair; a ratio above 1 says how many times faster this project's sampler is. The
+plain one keeps the allocator as the C library has it. Random weights do for Base: no
 branch depends on a value. The machine's peak is the best convolution of the decoder's own kind.
 Informational: figures differ by machine, so no test compares them with anything.
 """
@@ -16,9 +17,12 @@ import json
 import platform
 import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import plain
 import torch
@@ -42,11 +46,13 @@ PEAK_SHAPES = ((128, 128, 40_000), (512, 512, 4_000), (256, 256, 12_000))
 def main() -> None:
     options = parsed()
     torch.set_num_threads(options.threads or torch.get_num_threads())
-    keep_memory()
+    if options.role:
+        work(options)
+        return
     device = torch.device(options.device)
-    decoder = network(options.voice).to(device).eval()
-    decoder.compute_dtype = torch.bfloat16 if options.precision == "bf16" else None
-    sizes = [sampled(decoder, batch, options, device) for batch in options.batches]
+    with Worker("plain") as plainly, Worker("ours") as ours:
+        sizes = [compared(plainly, ours, batch, options) for batch in options.batches]
+        memory = {"plain": plainly.ask("memory"), "ours": ours.ask("memory")}
     print(
         json.dumps(
             {
@@ -55,14 +61,99 @@ def main() -> None:
                 "torch": torch.__version__,
                 "threads": torch.get_num_threads(),
                 "voice": options.voice,
-                "parameters": sum(p.numel() for p in decoder.parameters()),
                 "peak_gflops": round(peak(device) / 1e9, 1),
                 "sizes": sizes,
-                "peak_mib": peak_mib(device),
+                "peak_mib": memory,
             },
             indent=2,
         )
     )
+
+
+class Worker:
+    """One of the two samplers, in a process of its own; it answers a line with a line."""
+
+    def __init__(self, role: str) -> None:
+        command = [sys.executable, __file__, *sys.argv[1:], "--role", role]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, what: object) -> float:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(what, file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline())
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compared(
+    plainly: Worker, ours: Worker, batch: int, options: argparse.Namespace
+) -> dict[str, object]:
+    """Both samplers on one batch, `pairs` times."""
+    with tempfile.TemporaryDirectory() as folder:
+        waves = []
+        for worker in (plainly, ours):  # and both are warm
+            path = Path(folder) / f"{len(waves)}.pt"
+            worker.ask(f"keep {batch} {path}")
+            waves.append(torch.load(path, weights_only=True))
+    audio = ours.ask(f"audio {batch}")
+    flops = ours.ask(f"flops {batch}")
+    pairs = [
+        (plainly.ask(f"time {batch}"), ours.ask(f"time {batch}")) for _ in range(options.pairs)
+    ]
+    slow, fast = (statistics.median(taken) for taken in zip(*pairs, strict=True))
+    return {
+        "batch": batch,
+        "audio_seconds": round(audio, 2),
+        "largest_difference": float((waves[0] - waves[1]).abs().max()),
+        "plain_seconds": round(slow, 3),
+        "seconds": round(fast, 3),
+        "times_faster": round(statistics.median(a / b for a, b in pairs), 3),
+        "each": [round(a / b, 3) for a, b in pairs],
+        "real_time_factor": round(fast / audio, 3),
+        "gflops": round(flops / fast / 1e9, 1),
+    }
+
+
+def work(options: argparse.Namespace) -> None:
+    """Answers until nobody asks any more."""
+    if options.role == "ours":
+        keep_memory()
+    device = torch.device(options.device)
+    decoder = network(options.voice).to(device).eval()
+    decoder.compute_dtype = torch.bfloat16 if options.precision == "bf16" else None
+    for told in sys.stdin:
+        what, *rest = told.split()
+        print(answer(what, rest, decoder, options, device), flush=True)
+
+
+def answer(
+    what: str,
+    rest: list[str],
+    decoder: Decoder,
+    options: argparse.Namespace,
+    device: torch.device,
+) -> float:
+    if what == "memory":
+        return peak_mib(device)
+    problem = Problem(decoder, int(rest[0]), options, device)
+    if what == "audio":
+        return problem.audio_seconds
+    if what == "flops":
+        return counted(decoder, problem.conditioning, problem.noise[-1]) * options.timesteps
+    sample = problem.ours if options.role == "ours" else problem.one_by_one
+    if what == "keep":
+        torch.save(sample().cpu(), rest[1])
+        return 0.0
+    return timed(sample, device)
 
 
 def parsed() -> argparse.Namespace:
@@ -76,6 +167,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--role", choices=("plain", "ours"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -87,55 +179,41 @@ def network(voice: str) -> Decoder:
     return Decoder(ModelConfig.base())
 
 
-def sampled(
-    decoder: Decoder, batch: int, options: argparse.Namespace, device: torch.device
-) -> dict[str, object]:
-    """Both samplers on one batch, `pairs` times."""
-    config: ModelConfig = decoder.config
-    frames = max(round(options.seconds * config.sample_rate / config.hop), 1)
-    cond = torch.randn(
-        batch, config.cond_channels, frames, generator=torch.Generator().manual_seed(1)
-    )
-    conditioning = Conditioning(cond.to(device), torch.full((batch,), frames, device=device))
-    schedule = build(ScheduleSpec(timesteps=options.timesteps)).to(device)
-    draw = RolloutNoise(0, 0, (frames,) * batch)
-    noise = [draw(t).to(device) for t in range(options.timesteps + 1)]
-    weights = {name: value.detach() for name, value in decoder.named_parameters()}
+class Problem:
+    """One batch to sample, the same in every process."""
 
-    def ours() -> Tensor:
+    def __init__(
+        self, decoder: Decoder, batch: int, options: argparse.Namespace, device: torch.device
+    ) -> None:
+        config: ModelConfig = decoder.config
+        frames = max(round(options.seconds * config.sample_rate / config.hop), 1)
+        drawn = torch.Generator().manual_seed(1)
+        cond = torch.randn(batch, config.cond_channels, frames, generator=drawn).to(device)
+        self.decoder, self.microbatch = decoder, options.microbatch
+        self.conditioning = Conditioning(cond, torch.full((batch,), frames, device=device))
+        self.schedule = build(ScheduleSpec(timesteps=options.timesteps)).to(device)
+        self.draw = RolloutNoise(0, 0, (frames,) * batch)
+        self.noise = [self.draw(t).to(device) for t in range(options.timesteps + 1)]
+        self.audio_seconds = batch * frames * config.hop / config.sample_rate
+
+    def ours(self) -> Tensor:
         return rollout(
-            decoder, schedule, conditioning, draw, microbatch=options.microbatch
+            self.decoder, self.schedule, self.conditioning, self.draw, microbatch=self.microbatch
         ).waveform
 
-    def one_by_one() -> Tensor:
+    def one_by_one(self) -> Tensor:
+        weights = {name: value.detach() for name, value in self.decoder.named_parameters()}
         rows = [
             plain.sample(
                 weights,
-                config,
-                schedule,
-                conditioning.cond[i : i + 1],
-                [z[i : i + 1] for z in noise],
+                self.decoder.config,
+                self.schedule,
+                self.conditioning.cond[i : i + 1],
+                [z[i : i + 1] for z in self.noise],
             )
-            for i in range(batch)
+            for i in range(len(self.conditioning.cond))
         ]
         return torch.cat(rows)
-
-    apart = float((ours() - one_by_one()).abs().max())  # and both are warm
-    pairs = [(timed(one_by_one, device), timed(ours, device)) for _ in range(options.pairs)]
-    slow, fast = (statistics.median(taken) for taken in zip(*pairs, strict=True))
-    audio = batch * frames * config.hop / config.sample_rate
-    flops = counted(decoder, conditioning, noise[-1]) * options.timesteps
-    return {
-        "batch": batch,
-        "audio_seconds": round(audio, 2),
-        "largest_difference": apart,
-        "plain_seconds": round(slow, 3),
-        "seconds": round(fast, 3),
-        "times_faster": round(statistics.median(a / b for a, b in pairs), 3),
-        "each": [round(a / b, 3) for a, b in pairs],
-        "real_time_factor": round(fast / audio, 3),
-        "gflops": round(flops / fast / 1e9, 1),
-    }
 
 
 def timed(what: Callable[[], Tensor], device: torch.device) -> float:
