@@ -15,25 +15,35 @@ from engine.synthesis import Utterance
 from engine.types import HOP, RewardBatch, Trajectory
 
 
+def write_rollouts(
+    folder: Path, update: int, first: int, traj: Trajectory, frames: Sequence[int], rate: int
+) -> tuple[str, ...]:
+    """Writes the audio of some of an update's rollouts, of which the first is rollout `first`.
+
+    Returns their paths relative to the run's folder.
+    """
+    paths = []
+    for row, count in enumerate(frames):
+        path = f"samples/update-{update:06d}-{first + row:02d}.flac"
+        audio.write(folder / path, traj.waveform[row, : count * HOP].cpu(), rate)
+        paths.append(path)
+    return tuple(paths)
+
+
 def rollouts(
-    folder: Path,
     update: int,
     seed: int,
-    traj: Trajectory,
     prompts: Sequence[Utterance],
     speakers: Sequence[str],
     rewards: RewardBatch,
     advantage: Tensor,
     rate: int,
-    written: bool,
+    paths: Sequence[str],
 ) -> tuple[Clip, ...]:
-    """A row for each of an update's rollouts; its audio on disk where `written`."""
+    """A row for each of an update's rollouts; `paths` of their audio, empty where none is."""
     rows = []
     for i, prompt in enumerate(prompts):
         valid = bool(rewards.valid[i])
-        path = f"samples/update-{update:06d}-{i:02d}.flac" if written else ""
-        if written:
-            audio.write(folder / path, traj.waveform[i, : prompt.frames * HOP].cpu(), rate)
         rows.append(
             Clip(
                 update=update,
@@ -43,7 +53,7 @@ def rollouts(
                 speaker=speakers[prompt.speaker],
                 seed=seed,
                 seconds=prompt.seconds(rate),
-                path=path,
+                path=paths[i],
                 scores=named(rewards.names, rewards.scores[i]),
                 reward=float(rewards.total[i]) if valid else None,
                 advantage=float(advantage[i]) if valid else None,

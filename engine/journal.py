@@ -106,6 +106,17 @@ class Journal:
         self.file.close()
 
 
+class Unwritten(Journal):
+    """In the place of the journal where another process of the session writes it."""
+
+    def __init__(self) -> None:
+        """Opens nothing."""
+
+    def write(self, event: m.Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def drop_torn_line(path: Path) -> None:
     """Cuts off what a killed process left of its last line, so that the next one is whole."""
     with path.open("rb+") as file:

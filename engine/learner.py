@@ -16,13 +16,15 @@ from torch.optim import Optimizer
 from engine import resume
 from engine.assembly import Parts
 from engine.device import choose_dtype
+from engine.diffusion.sampler import RolloutNoise, rollout
 from engine.diffusion.schedule import NoiseSchedule, build, trainable
 from engine.messages import Knobs
 from engine.profile import Profile
 from engine.resume import State
 from engine.rl.advantages import PromptStatistics
 from engine.rl.algorithms import ALGORITHMS
-from engine.rl.update import Policies, Settings
+from engine.rl.update import Policies, Problem, Settings, own_clips, ratio_error
+from engine.synthesis import Utterance, stack
 
 
 @dataclass(slots=True)
@@ -70,6 +72,17 @@ class Learner:
         """What the optimiser has to be told of the knobs."""
         for group in self.optimizer.param_groups:
             group["lr"] = knobs.learning_rate
+
+    def ratio_error(self, prompts: list[Utterance], seed: int) -> float:
+        """max |log ratio| on a rollout of these prompts with the weights as they are; see there."""
+        conditioning, frames = stack(prompts)
+        noise = RolloutNoise(seed, -1, frames, self.allowed[:1])
+        traj = rollout(self.policies.current, self.schedule, conditioning, noise, microbatch=2)
+        flat = torch.zeros(len(prompts), device=traj.waveform.device)
+        problem = Problem(
+            self.schedule, traj, frames, flat, flat == 0, own_clips(traj, frames), (seed, -1)
+        )
+        return ratio_error(self.policies, problem, self.settings)
 
     def state(
         self, update: int, skipped: int, first: Tensor | None, identity: dict[str, str]

@@ -13,8 +13,12 @@ from engine.journal import JournalError, profile_of, replay
 from engine.messages import Snapshot
 from engine.profile import Profile
 
-MAY_CHANGE = ("train.updates", "train.save_every", "train.samples_every", "train.resume_every")
-"""Keys that a run may go on with other values of: no update's numbers depend on them."""
+MAY_CHANGE = (
+    "train.updates", "train.save_every", "train.samples_every", "train.resume_every",
+    "distributed.devices", "distributed.backend", "distributed.restarts",
+)  # fmt: skip
+"""Keys that a run may go on with other values of: no update's numbers depend on them, but for
+rounding."""
 
 
 def folder_of(run: Path) -> Path:
@@ -65,4 +69,9 @@ def reopen(run: Path, changes: Sequence[str] = ()) -> tuple[Profile, Snapshot]:
             f"{run} has finished its {now.update} updates; for more of them add "
             f"--set train.updates={2 * now.update}"
         )
-    return profile, replace(now, ended=None, phase="loading")
+    return profile, reopened(now)
+
+
+def reopened(now: Snapshot) -> Snapshot:
+    """The fold of a run's journal as that of a session that goes on."""
+    return replace(now, ended=None, phase="loading")

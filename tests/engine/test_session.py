@@ -537,7 +537,7 @@ def test_the_ratio_is_checked_before_the_first_update(whole: Ran) -> None:
 def test_a_ratio_that_is_not_one_ends_the_session_before_it_trains(
     run: Run, monkeypatch: pytest.MonkeyPatch, error: float
 ) -> None:
-    monkeypatch.setattr(session, "ratio_error", lambda *args: error)
+    monkeypatch.setattr(learner, "ratio_error", lambda *args: error)
     ran = run()
     assert ran.ended.reason == "failed"
     assert "the probability ratio is not 1 before the first update" in ran.ended.error
