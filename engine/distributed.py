@@ -163,7 +163,8 @@ def check(spec: DistributedSpec, device: torch.device) -> None:
     """
     if spec.devices == 1:
         return
-    if device.index is not None:
+    one: int | None = device.index
+    if one is not None:
         raise ProfileError(
             f"device.device = '{device}' is one device, and distributed.devices = {spec.devices} "
             f"takes one each: write device.device = '{device.type}' or 'auto'"

@@ -113,36 +113,67 @@ def take_part(asked: Asked, told_to_go: list[int]) -> int:
         return ended
     begun = bool(reopening.saved(folder)) and reopening.start_path(folder).is_file()
     before = reopening.reopened(journal.replay(folder)) if begun else None
+    keep_memory()
+    return (lead if ranks.leads else follow)(asked, folder, before, ranks, told_to_go)
+
+
+def lead(
+    asked: Asked, folder: Path, before: m.Snapshot | None, ranks: Ranks, told_to_go: list[int]
+) -> int:
+    """Rank 0's session: heard by who started it, and with word left of its end for the others.
+
+    A failure may be this rank's alone, such as a full disk: then it does not wait for the others.
+    """
     ends: list[m.SessionEnded] = []
 
     def hear(event: m.Event) -> None:
-        if ranks.leads:
-            say(event)
+        say(event)
         if isinstance(event, m.SessionEnded):
             ends.append(event)
 
-    keep_memory()
-    session = Session(settings, folder, hear, before, ranks)
-    if ranks.leads:
-        obey_signals(session.commands)
-        if asked.handed:
-            threading.Thread(target=obey_lines, args=(session.commands,), daemon=True).start()
-    try:
-        session.run()
-    except RankLost as error:
-        print(f"rank {ranks.rank}: {error}", file=sys.stderr)
-        return 1 if ranks.leads else verdict(folder, told_to_go)
+    session = Session(asked.settings, folder, hear, before, ranks)
+    for _ in told_to_go:
+        session.commands.put(m.Stop())
+    obey_signals(session.commands)
+    if asked.handed:
+        threading.Thread(target=obey_lines, args=(session.commands,), daemon=True).start()
+    session.run()
     (end,) = ends
-    if end.reason != "failed":
-        if ranks.leads:
-            launch_note.end(folder, 0)
+    failed = end.reason == "failed"
+    code = 0 if asked.handed or not failed else 2 if end.refused else 1
+    launch_note.end(folder, code)
+    if not failed:
         ranks.leave()
-        return 0
-    if ranks.leads:
-        return lead_out(asked, folder, end, before is None)
+    elif not asked.handed:
+        print(f"dlpo-tui: {end.error}", file=sys.stderr)
+        if end.refused and before is None:
+            journal.discard(folder)
+    return code
+
+
+def follow(
+    asked: Asked, folder: Path, before: m.Snapshot | None, ranks: Ranks, told_to_go: list[int]
+) -> int:
+    """Another rank's session, which says nothing: it ends as rank 0's does."""
+    ends: list[m.SessionEnded] = []
+
+    def hear(event: m.Event) -> None:
+        if isinstance(event, m.SessionEnded):
+            ends.append(event)
+
+    why = ""
+    try:
+        Session(asked.settings, folder, hear, before, ranks).run()
+        (end,) = ends
+        if end.reason != "failed":
+            ranks.leave()
+            return 0
+        why = f"dlpo-tui: rank {ranks.rank}: {end.error}"
+    except RankLost as error:
+        why = f"rank {ranks.rank}: {error}"
     code = verdict(folder, told_to_go)
     if code == 1:
-        print(f"dlpo-tui: rank {ranks.rank}: {end.error}", file=sys.stderr)
+        print(why, file=sys.stderr)
     return code
 
 
@@ -159,17 +190,6 @@ def settle(asked: Asked, pids: tuple[int, ...]) -> tuple[Path, int | None]:
         (folder / "events.jsonl").unlink(missing_ok=True)  # killed before anything was there
     launch_note.write(folder, Note(key, pids))
     return folder, None
-
-
-def lead_out(asked: Asked, folder: Path, end: m.SessionEnded, new: bool) -> int:
-    """Rank 0 after a failure: leaves word of it for the others; the exit code."""
-    code = 0 if asked.handed else 2 if end.refused else 1
-    launch_note.end(folder, code)
-    if not asked.handed:
-        print(f"dlpo-tui: {end.error}", file=sys.stderr)
-        if end.refused and new:
-            journal.discard(folder)
-    return code
 
 
 def verdict(folder: Path, told_to_go: list[int]) -> int:
@@ -211,7 +231,7 @@ def obey_lines(commands: SimpleQueue[m.Command]) -> None:
             with suppress(ValueError):
                 command = m.from_json(json.loads(line))
                 if isinstance(command, get_args(m.Command)):
-                    commands.put(command)  # type: ignore[arg-type]  # just seen
+                    commands.put(command)
     commands.put(m.Stop())
 
 

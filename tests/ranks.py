@@ -28,7 +28,7 @@ from engine.rewards.loudness import Loudness
 from engine.rl.algorithms import ALGORITHMS, Algorithm
 from engine.session import Session
 
-LIMIT_SECONDS = 100.0
+LIMIT_SECONDS = 150.0
 SILENT = "Wait."
 """The sentence that no reward can be had for, in `failing`."""
 
@@ -99,15 +99,15 @@ def spoilt(ranks: Ranks) -> Iterator[None]:
 UNEVEN = ("rollout.batch=6", "evaluation.prompts=3", "prompts.most=3")
 """Three groups, and as many held-out sentences as there are: shares of 1 and 2."""
 
+QUICK = ("evaluation.every=0", "train.save_every=9")
+
 SCENARIOS = {
-    "once": Scenario(("train.updates=1", *UNEVEN)),
-    "dlpo": Scenario(
-        ("train.inner_epochs=2", "rollout.kept=2", "train.penalty_levels=any", *UNEVEN)
-    ),
+    "once": Scenario(("train.updates=1", "rollout.kept=2", *UNEVEN)),
+    "dlpo": Scenario(("train.inner_epochs=2", "train.penalty_levels=any", *QUICK)),
     "rwr": Scenario(("train.algorithm=rwr", "train.advantage=per_prompt", "evaluation.prompts=1")),
-    "dpok": Scenario(("train.algorithm=dpok", "rollout.shared=unkept", "evaluation.every=0")),
-    "failing": Scenario(("train.updates=3", "reward.max_failed=1.0"), patch=failing),
-    "spoilt": Scenario(patch=spoilt),
+    "dpok": Scenario(("train.updates=1", "train.algorithm=dpok", "rollout.shared=unkept", *QUICK)),
+    "failing": Scenario(("train.updates=3", "reward.max_failed=1.0", *QUICK), patch=failing),
+    "spoilt": Scenario(("evaluation.every=0",), patch=spoilt),
     **{
         f"stop-{phase}": Scenario(
             ("train.updates=9", "train.inner_epochs=2", "evaluation.prompts=1"),
@@ -115,9 +115,9 @@ SCENARIOS = {
         )
         for phase in ("rollout", "optimise", "evaluate")
     },
-    "pause": Scenario(("train.updates=9",), PAUSES),
+    "pause": Scenario(("train.updates=9", *QUICK), PAUSES),
     "refused": Scenario(("rollout.batch=2",)),
-    "failed": Scenario(("reward.max_failed=0.01",), patch=failing),
+    "failed": Scenario(("reward.max_failed=0.01", *QUICK), patch=failing),
 }
 
 

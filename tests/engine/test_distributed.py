@@ -239,5 +239,5 @@ def test_ranks_of_a_machine_take_its_devices_in_turn(monkeypatch: pytest.MonkeyP
 
 def test_a_rank_without_a_group_is_refused() -> None:
     check_share(8, 4, 2)
-    with pytest.raises(ProfileError, match="raise rollout.batch to 12 or more"):
+    with pytest.raises(ProfileError, match=r"raise rollout\.batch to 12 or more"):
         check_share(8, 4, 3)
