@@ -223,10 +223,10 @@ def obey_signals(commands: SimpleQueue[m.Command]) -> None:
             signal.signal(number, lambda *_: commands.put(m.Stop()))
 
 
-def obey_lines(commands: SimpleQueue[m.Command]) -> None:
-    """Commands as lines of JSON on descriptor 0; where they end, the launcher is gone: a stop."""
+def obey_lines(commands: SimpleQueue[m.Command], descriptor: int = 0) -> None:
+    """Commands as lines of JSON; where they end, the launcher is gone: a stop."""
     # Unbuffered: a thread that waits inside `sys.stdin` would abort the interpreter at its end.
-    with open(0, "rb", buffering=0, closefd=False) as lines:
+    with open(descriptor, "rb", buffering=0, closefd=False) as lines:
         for line in lines:
             with suppress(ValueError):
                 command = m.from_json(json.loads(line))

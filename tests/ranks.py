@@ -22,7 +22,7 @@ from torch import Tensor
 from engine import learner
 from engine import messages as m
 from engine import profile as profiles
-from engine.distributed import ALONE, Ranks, join
+from engine.distributed import ALONE, RankLost, Ranks, join
 from engine.rewards.base import ScoreError
 from engine.rewards.loudness import Loudness
 from engine.rl.algorithms import ALGORITHMS, Algorithm
@@ -96,6 +96,23 @@ def spoilt(ranks: Ranks) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def leaving(ranks: Ranks) -> Iterator[None]:
+    """The last rank is gone in the middle of the first update; the others are told."""
+
+    def call(self: Loudness, waves: Tensor, texts: tuple[str, ...]) -> Tensor:
+        os._exit(0)
+
+    if ranks.leads:
+        try:
+            yield
+        except RankLost:
+            return
+        raise AssertionError("nobody was missed")
+    with mock.patch.object(Loudness, "__call__", call):
+        yield
+
+
 UNEVEN = ("rollout.batch=6", "evaluation.prompts=3", "prompts.most=3")
 """Three groups, and as many held-out sentences as there are: shares of 1 and 2."""
 
@@ -118,6 +135,7 @@ SCENARIOS = {
     "pause": Scenario(("train.updates=9", *QUICK), PAUSES),
     "refused": Scenario(("rollout.batch=2",)),
     "failed": Scenario(("reward.max_failed=0.01", *QUICK), patch=failing),
+    "lost": Scenario((*QUICK,), patch=leaving),  # the last: nobody is left to share another
 }
 
 
@@ -181,7 +199,6 @@ def main(rank: str, count: str, place: str) -> None:
     ranks = join(profile.distributed, torch.device("cpu"), meet)
     for name in SCENARIOS:
         run(Path(place), name, ranks)
-    ranks.leave()
 
 
 if __name__ == "__main__":
