@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from engine import audio
+from engine.distributed import ALONE, Ranks
 from engine.evaluation import Evaluation
 from engine.messages import Clip, ClipRendered
 from engine.synthesis import Utterance
@@ -16,18 +17,24 @@ from engine.types import HOP, RewardBatch, Trajectory
 
 
 def write_rollouts(
-    folder: Path, update: int, first: int, traj: Trajectory, frames: Sequence[int], rate: int
-) -> tuple[str, ...]:
-    """Writes the audio of some of an update's rollouts, of which the first is rollout `first`.
+    folder: Path,
+    update: int,
+    first: int,
+    traj: Trajectory,
+    frames: Sequence[int],
+    rate: int,
+    ranks: Ranks = ALONE,
+) -> list[str]:
+    """Writes the audio of this rank's share of an update's rollouts, the first being `first`.
 
-    Returns their paths relative to the run's folder.
+    Returns the paths of all B, relative to the run's folder, once every rank has written its own.
     """
     paths = []
     for row, count in enumerate(frames):
         path = f"samples/update-{update:06d}-{first + row:02d}.flac"
         audio.write(folder / path, traj.waveform[row, : count * HOP].cpu(), rate)
         paths.append(path)
-    return tuple(paths)
+    return [path for own in ranks.gather(paths) for path in own]
 
 
 def rollouts(

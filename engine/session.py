@@ -232,7 +232,11 @@ class Session:
             )  # fmt: skip  # x_t, x_prev, mean (K, b, S); waveform (b, S): fp32
 
         with self.phase("score"):
-            paths = self.write_clips(traj, frames, first)
+            paths = [""] * len(prompts)
+            if self.update % profile.train.samples_every == 0:
+                paths = clips.write_rollouts(
+                    self.folder, self.update + 1, first, traj, frames, self.rate, ranks
+                )
             scores = everyones(self.score(traj, own, Share(first, len(prompts))), ranks)  # (B, R)
             rewards = self.reward(scores)  # (B, R) -> (B,)
             self.check_failures(rewards)
@@ -279,16 +283,6 @@ class Session:
             if before is not None:
                 policy.load_state_dict(before)
             raise
-
-    def write_clips(self, traj: Trajectory, frames: tuple[int, ...], first: int) -> list[str]:
-        """Every rank writes the audio of its share; the paths of all B, empty where none is due.
-
-        Comes before the scores are gathered: who hears of a clip finds its file.
-        """
-        if self.update % self.profile.train.samples_every:
-            return [""] * self.learner.batch
-        own = clips.write_rollouts(self.folder, self.update + 1, first, traj, frames, self.rate)
-        return [path for paths in self.ranks.gather(own) for path in paths]
 
     def score(
         self, traj: Trajectory, prompts: list[Utterance], share: Share | None = None

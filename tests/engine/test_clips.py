@@ -32,7 +32,7 @@ def rollouts(folder: Path, written: bool) -> tuple[clips.Clip, ...]:
         ("mos failed on clip 2 of 2.",),
     )
     advantage = torch.tensor([0.5, 0.0])
-    paths = clips.write_rollouts(folder, 7, 0, traj, (3, 2), RATE) if written else ("", "")
+    paths = clips.write_rollouts(folder, 7, 0, traj, (3, 2), RATE) if written else ["", ""]
     return clips.rollouts(7, 11, PROMPTS, SPEAKERS, rewards, advantage, RATE, paths)
 
 
