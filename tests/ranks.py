@@ -89,7 +89,7 @@ def spoilt(ranks: Ranks) -> Iterator[None]:
         calls += 1
         value = ALGORITHMS["dlpo"].loss(*told)  # type: ignore[arg-type]
         last = ranks.rank == ranks.count - 1
-        return value * torch.nan if last and calls == 1 else value
+        return value + torch.nan if last and calls == 1 else value  # its gradient is fine
 
     spoils = Algorithm("dlpo", loss, frozenset({"penalty"}))
     with mock.patch.object(learner, "ALGORITHMS", {"dlpo": spoils}):
