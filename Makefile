@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check format bench bench-pretrain gpu-pretrain clean
+.PHONY: run test check format fuzz torture soak bench bench-pretrain gpu-pretrain clean
 
 run: $(STAMP)  ## the quickstart session
 	$(BIN)/dlpo-tui run profiles/quickstart.toml
@@ -24,11 +24,26 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+fuzz: $(STAMP)  ## every reader over a thousand spoilt files each, in minutes; `make test` takes seconds
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz --numprocesses auto
+
+# One script a line: each prints its tally, and ends with 1 where that is not clean.
+torture: $(STAMP)  ## a thousand bad inputs against the real command line
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/bad_input.py
+
 bench: $(STAMP)  ## JSON: real-time factor, seconds a phase, peak memory; informational
 	$(BIN)/python tests/benchmarks/session.py
 
 bench-pretrain: $(STAMP)  ## JSON: audio seconds a second of each phase of pretraining, loss by time
 	$(BIN)/python tests/benchmarks/pretrain.py
+
+# Both print JSON, and fail where a figure is not what it should be; the second takes half an hour.
+torture: $(STAMP)  ## 100 kills, every fault: nothing lost, nothing doubled, no number different
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/torture tests/engine/test_recovery.py
+	$(BIN)/python tests/torture/kills.py --kills 100
+
+soak: $(STAMP)  ## 10,000 updates of a tiny session under the screen: what grows?
+	$(BIN)/python tests/torture/soak.py
 
 # CORPORA holds ljspeech-part and kathleen; what is prepared already is not prepared again, and a
 # training that was stopped goes on. On a GPU also say CONSTRAINTS= , for a torch that knows it.

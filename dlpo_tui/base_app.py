@@ -8,6 +8,7 @@ from dlpo_tui import config, glyphs
 from dlpo_tui.endings import terminal_stands
 from dlpo_tui.keys import remapped
 from dlpo_tui.palette import Commands
+from dlpo_tui.seen import Visible
 from dlpo_tui.theme import CALM, EXTRA, THEMES, after
 
 LOOK_SECONDS = 2.0
@@ -38,7 +39,7 @@ class BaseApp(App[None]):
         # Screens are plain text to a terminal: nothing is to move by itself.
         self.animation_level = "none"
         self.ascii = glyphs.Ascii(enabled=settings.ascii)
-        self._filters.append(self.ascii)
+        self._filters += [Visible(), self.ascii]
 
     def on_mount(self) -> None:
         if terminal_stands():

@@ -128,8 +128,7 @@ class Bridge:
         # BaseException: a library that calls sys.exit must be told of, too.
         except BaseException as error:
             log.exception("the session failed")
-            unopened = self._session is None
-            self._fail(sentence(error), unopened and isinstance(error, ValueError))
+            self._fail(sentence(error), self._session is None and of_input(error))
         else:
             self._fail("the session's thread returned without saying why it ended")
 
@@ -146,6 +145,13 @@ def step_back() -> None:
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND_THE_SCREEN)
+
+
+def of_input(error: BaseException) -> bool:
+    """Whether it is about what its user named: our own errors, and a disk's that we can mend."""
+    from engine.files import MENDS
+
+    return isinstance(error, ValueError) or (isinstance(error, OSError) and error.errno in MENDS)
 
 
 def sentence(error: BaseException) -> str:

@@ -5,7 +5,6 @@ Knows how to start, hear and stop them; what they are for, its caller does.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import IO, TypeAlias
 
 from engine import messages as m
+from engine import plain_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Children:
             return Outcome(False)
         child.ready()
         with tempfile.TemporaryFile() as told:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 (our own command line, without a shell)
                 child.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told,
                 env={**os.environ, **child.environment}, start_new_session=True,
             )  # fmt: skip
@@ -121,7 +121,7 @@ def events(lines: IO[bytes]) -> Iterator[m.Event]:
     """The events among a child's lines; what a library prints between them is left out."""
     for line in lines:
         with suppress(ValueError):
-            yield m.from_json(json.loads(line))  # type: ignore[misc]  # a session says no commands
+            yield m.from_json(plain_json.parse(line))  # type: ignore[misc]  # a session says no commands
 
 
 def outcome(code: int, ended: m.SessionEnded | None, told: str) -> Outcome:

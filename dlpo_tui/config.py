@@ -80,7 +80,7 @@ def load(file: Path) -> Config:
         table = tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         return Config()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from None
     try:
         return read(table)

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import rich.console
 import typer
-from rich.console import Console
+from rich.console import ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-from engine import messages as m
+from engine.visible import lines, visible
 
-err = Console(stderr=True, highlight=False)
+if TYPE_CHECKING:
+    from engine.messages import Progressing
+
+
+class Console(rich.console.Console):
+    """rich's, of which a terminal gets no control character but those of rich's own styles.
+
+    All that is printed passes through `render`: lines, tables, bars, whatever foreign text is in
+    them.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, emoji=False, **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(lines(text), style)
+
+
+LONGEST = 2000
+"""Characters of an error."""
+err = Console(stderr=True)
 
 
 def tell(text: str) -> None:
@@ -36,13 +62,18 @@ def one_sentence() -> Iterator[None]:
         tell("interrupted")
         raise typer.Exit(Exit.INTERRUPTED) from None
     except ValueError as error:  # every error of ours about input is one
-        tell(f"dlpo-tui: {error}")
+        tell(sentence(str(error)))
         raise typer.Exit(Exit.USAGE) from None
     except OSError as error:
         from engine.files import told
 
-        tell(f"dlpo-tui: {told(error)}")
+        tell(sentence(told(error)))
         raise typer.Exit(Exit.USAGE) from None
+
+
+def sentence(words: str) -> str:
+    """An error as the one line that is told of it; one that repeats a file without end is cut."""
+    return visible(f"dlpo-tui: {words if len(words) <= LONGEST else words[:LONGEST] + ' ...'}")
 
 
 Changes = Annotated[
@@ -51,7 +82,7 @@ Changes = Annotated[
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[m.Progressing]:
+def progress_bar(what: str) -> Iterator[Progressing]:
     """A bar on stderr; yields what to call with (done, total, name)."""
     from rich.progress import (
         BarColumn,

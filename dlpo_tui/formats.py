@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from engine.messages import Column
+from engine.visible import visible
+
+if TYPE_CHECKING:
+    from engine.messages import Column
 
 MISSING = "–"
 """Where a number does not exist."""
@@ -65,8 +69,8 @@ def size(amount: float) -> str:
 
 
 def plain(text: str) -> str:
-    """Foreign text on one line: what cannot be printed becomes a space."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    """Foreign text on one line, with nothing in it that a terminal obeys; as many characters."""
+    return visible(text)
 
 
 def shortened(text: str, width: int) -> str:

@@ -52,7 +52,7 @@ def normal(name: str, key: str) -> str:
         key.split("+") if key != "+" and not key.endswith("++") else [*key[:-2].split("+"), "+"]
     )
     held = [h for h in held if h]
-    single = len(last) == 1
+    single = len(last) == 1 and last.isprintable()
     last = _character_to_key(last) if single else last.lower()
     told = "+".join([*held, last])
     named = re.fullmatch(r"[a-z]+(_[a-z]+)+|comma|minus|plus|slash|colon|at|semicolon", last)

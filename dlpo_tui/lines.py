@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from engine import messages as m
+from engine.visible import visible
 
 
 class Lines:
@@ -52,7 +53,7 @@ class Lines:
         return "  ".join(part for part in parts if part)
 
     def say(self, text: str) -> None:
-        self.console.print(text, markup=False, emoji=False)
+        self.console.print(visible(text), markup=False, emoji=False)
 
 
 def interval(value: m.Interval | None) -> str:

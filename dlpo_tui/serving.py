@@ -6,23 +6,30 @@ Read-only, on 127.0.0.1 alone, files of one folder, behind a path that cannot be
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 import re
 import secrets
 import socket
+import stat
 import threading
 from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote, unquote
 
 HOST = "127.0.0.1"
+OWN_NAMES = (HOST, "localhost", "[::1]")
+"""What a browser may call this machine."""
 TOKEN_BYTES = 12
 TYPES = {".flac": "audio/flac", ".wav": "audio/wav", ".ogg": "audio/ogg"}
 """Files of any other kind are not served."""
 BLOCK_BYTES = 1 << 16
+
+log = logging.getLogger(__name__)
 
 
 class Serving:
@@ -42,7 +49,7 @@ class Serving:
         """The port, the system's choice; the server starts here."""
         if self._server is None:
             handler = partial(Clips, self.folder, self.token)
-            self._server = ThreadingHTTPServer((HOST, 0), handler)
+            self._server = Server((HOST, 0), handler)
             # A browser that keeps its connection open must not keep the process alive.
             self._server.daemon_threads = True
             threading.Thread(target=self._server.serve_forever, name="serving", daemon=True).start()
@@ -54,6 +61,12 @@ class Serving:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+
+
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Into the log: the terminal is a screen, and whoever asks could write on it."""
+        log.info("a clip was not served whole", exc_info=True)
 
 
 class Clips(BaseHTTPRequestHandler):
@@ -74,11 +87,11 @@ class Clips(BaseHTTPRequestHandler):
         self.answer(with_body=False)
 
     def answer(self, with_body: bool) -> None:
+        if not own_name(self.headers.get("Host", "")):
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+            return
         path = self.clip()
-        try:
-            file = path.open("rb") if path else None
-        except OSError:
-            file = None
+        file = opened(path) if path else None
         if path is None or file is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
@@ -116,13 +129,31 @@ class Clips(BaseHTTPRequestHandler):
         if not name or "\0" in name or name != os.path.basename(name) or name.startswith("."):
             return None
         path = self.folder / name
-        # A link could lead out of the folder.
-        if path.suffix.lower() not in TYPES or path.is_symlink() or not path.is_file():
-            return None
-        return path
+        return path if path.suffix.lower() in TYPES else None
 
     def log_message(self, format: str, *args: object) -> None:
         """Says nothing: standard error is the run's log, and the path holds the token."""
+
+
+def own_name(host: str) -> bool:
+    """Whether a Host header names this machine to itself, at any port: a forwarded one may differ.
+
+    A page from elsewhere whose own name is made to mean 127.0.0.1 (DNS rebinding) says that name.
+    """
+    name = host.rpartition(":")[0] if re.search(r":\d*$", host) else host
+    return name.lower() in OWN_NAMES
+
+
+def opened(path: Path) -> IO[bytes] | None:
+    """The file itself, never what a link leads to; None where there is none."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:  # a link, a name that is too long, or nothing
+        return None
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    return None
 
 
 def byte_range(header: str, size: int) -> tuple[int, int, bool] | None:
@@ -130,7 +161,7 @@ def byte_range(header: str, size: int) -> tuple[int, int, bool] | None:
 
     What is no single range of bytes is left unheeded, as HTTP allows.
     """
-    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())
+    match = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", header.strip(), re.ASCII)
     if match is None or match[1] == match[2] == "":
         return 0, size, False
     if match[1] == "":

@@ -44,6 +44,11 @@ class StudyLines:
                 self.done[run] = update
                 self.had += update
                 self.say(f"{run}  goes on after update {update}")
+            case m.RolledBack(update, _, sentence):
+                self.done[run] = update
+                self.say(f"{run}  {sentence}")
+            case m.MicrobatchHalved(_, _, _, sentence):
+                self.say(f"{run}  {sentence}")
             case m.UpdateFinished(update, stats):
                 self.done[run] = update
                 if self.due(update, self.updates[run]):

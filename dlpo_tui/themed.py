@@ -21,7 +21,10 @@ def run_quietly(
 
     Returns "why is in FILE" where the app failed or `keep()` says so; else the file goes.
     """
-    path = Path(tempfile.gettempdir()) / f"dlpo-tui-{name}-{os.getpid()}.log"
+    # Its name cannot be guessed, so that nobody can lay a link there first.
+    handle, place = tempfile.mkstemp(prefix=f"dlpo-tui-{name}-", suffix=".log")
+    os.close(handle)
+    path = Path(place)
     run_guarded(app, sound, path)
     if app.return_code or keep():
         return f"why is in {path}"

@@ -16,7 +16,9 @@ from datetime import datetime
 from pathlib import Path
 
 from engine import messages as m
+from engine import plain_json
 from engine import profile as profiles
+from engine.visible import visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,13 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (ValueError, OSError) as error:
-        print(f"dlpo-tui: {error}", file=sys.stderr)
+        print(visible(f"dlpo-tui: {error}"), file=sys.stderr)
         return 2
     return code
 
 
 def say(data: dict[str, object]) -> None:
-    print(json.dumps(data, ensure_ascii=False), flush=True)
+    print(plain_json.line(data), flush=True)
 
 
 def session(options: argparse.Namespace) -> int:

@@ -34,6 +34,12 @@ RELATIVE_GATE_LU = -10.0
 LUFS_OFFSET = -0.691
 """BS.1770-5 equation 2: cancels the K-weighting's gain at 997 Hz."""
 
+MOST_SAMPLES = 1 << 28
+"""Of all channels: 1 GiB as floats. A header of a few bytes may claim any number."""
+
+LARGEST_KERNEL = 1 << 24
+"""Numbers in the filter that brings one rate to another: 44,101 Hz would need 58 times that."""
+
 _torchaudio_lock = threading.Lock()
 
 
@@ -45,13 +51,20 @@ def read(path: str | Path) -> tuple[Tensor, int]:
     """Returns the file's wave, (S,) float32 with its channels averaged, and its rate in hz.
 
     Raises:
-        AudioError: no such file, not audio, no samples, or samples that are not finite.
+        AudioError: no such file, not audio, no samples, too many, or some that are not finite.
     """
     path = Path(path)
     if not path.is_file():
         raise AudioError(f"There is no audio file {path}.")
     try:
-        samples, hz = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            hz, said = file.samplerate, file.frames * file.channels
+            if said > MOST_SAMPLES:
+                raise AudioError(
+                    f"{path} says it holds {said:,} audio samples; the most that is read at once "
+                    f"is {MOST_SAMPLES:,}"
+                )
+            samples = file.read(dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         raise AudioError(f"{path} is not audio that can be read: {error}") from error
     if samples.shape[0] == 0:
@@ -97,9 +110,18 @@ def resample(wave: Tensor, from_hz: int, to_hz: int) -> Tensor:
 
     torchaudio's defaults (Hann-windowed sinc, 6 zero crossings, rolloff 0.99), because the
     MOS predictors' authors score with these and another kernel moves their scores.
+
+    Raises:
+        AudioError: rates between which the filter would fill the memory.
     """
     if from_hz == to_hz:
         return wave
+    shared = math.gcd(from_hz, to_hz)
+    if (from_hz // shared) * (to_hz // shared) > LARGEST_KERNEL:
+        raise AudioError(
+            f"a rate of {from_hz:,} Hz cannot be brought to {to_hz:,} Hz: their common divisor is "
+            f"{shared:,}"
+        )
     resampled: Tensor = import_torchaudio().functional.resample(wave, from_hz, to_hz)
     return resampled
 

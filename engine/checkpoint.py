@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from engine import plain_json
 from engine.files import replacing
 from engine.model.config import ModelConfig
 from engine.model.wavegrad2 import WaveGrad2
@@ -25,6 +26,8 @@ from engine.text import SYMBOLS
 
 FORMAT, VERSION = "dlpo-tui voice", 1
 BUNDLED = Path(__file__).parent / "voices" / "bundled.safetensors"
+PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Of weights; those of 8 bits are no voice's, and hardly anything can be asked of them."""
 
 
 class CheckpointError(ValueError):
@@ -127,7 +130,8 @@ def read(path: Path) -> tuple[Card, dict[str, Tensor]]:
 def check_numbers(path: Path, tensors: dict[str, Tensor]) -> None:
     """Refuses weights that could speak nothing: whole numbers, NaN, infinity."""
     for key, value in tensors.items():
-        if value.is_floating_point() == key.endswith("num_batches_tracked"):
+        count = key.endswith("num_batches_tracked")
+        if value.is_floating_point() == count or not (count or value.dtype in PRECISIONS):
             raise CheckpointError(f"{path}: {key} holds numbers of type {value.dtype}")
         if not bool(value.isfinite().all()):
             raise CheckpointError(
@@ -171,19 +175,23 @@ def describe(path: Path, metadata: dict[str, str]) -> Card:
     version = metadata.get("version", "1")
     if metadata.get("format", FORMAT) != FORMAT or version != str(VERSION):
         told = f"{metadata.get('format')} version {version}"
+        newer = version.isdigit() and int(version) > VERSION
+        mend = ": open it with the dlpo-tui that wrote it, or with a later one" if newer else ""
         raise CheckpointError(
-            f"{path} says it is {told}; this program reads {FORMAT} version {VERSION}"
+            f"{path} says it is {told}; this program reads {FORMAT} version {VERSION}{mend}"
         )
     try:
         config = ModelConfig.from_json(metadata["config"])
-        symbols = tuple(json.loads(metadata.get("symbols", json.dumps(SYMBOLS))))
-        speakers = tuple(str(name) for name in json.loads(metadata.get("speakers", "[]")))
-        about = dict(json.loads(metadata.get("about", "{}")))
+        symbols = tuple(plain_json.parse(metadata.get("symbols", json.dumps(SYMBOLS))))
+        speakers = tuple(str(name) for name in plain_json.parse(metadata.get("speakers", "[]")))
+        about = dict(plain_json.parse(metadata.get("about", "{}")))
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: its description cannot be read ({error})") from None
     if symbols != tuple(SYMBOLS):
         raise CheckpointError(f"{path} was trained with another symbol table")
     names = speakers or tuple(f"speaker {i}" for i in range(config.speakers))
+    if unseen := [name for name in names if not name.isprintable()]:
+        raise CheckpointError(f"{path} names a speaker {unseen[0][:80]!a}, which cannot be shown")
     if len(names) != config.speakers:
         raise CheckpointError(f"{path} names {len(names)} speakers and holds {config.speakers}")
     return Card(config, names, about)

@@ -27,13 +27,13 @@ def write_rollouts(
 ) -> list[str]:
     """Writes the audio of this rank's share of an update's rollouts, the first being `first`.
 
-    Returns the paths of all B, relative to the run's folder, once every rank has written its own.
+    Returns the paths of all B, relative to the run's folder and empty where a clip is not finite,
+    once every rank has written its own.
     """
     paths = []
     for row, count in enumerate(frames):
-        path = f"samples/update-{update:06d}-{first + row:02d}.flac"
-        audio.write(folder / path, traj.waveform[row, : count * HOP].cpu(), rate)
-        paths.append(path)
+        path = f"samples/{stem(update)}-{first + row:02d}.flac"
+        paths.append(write(folder, path, traj.waveform[row, : count * HOP].cpu(), rate))
     return [path for own in ranks.gather(paths) for path in own]
 
 
@@ -79,12 +79,12 @@ def evaluations(
     rewards: RewardBatch,
     rate: int,
 ) -> tuple[Clip, ...]:
-    """A row for each held-out prompt; its audio always on disk."""
+    """A row for each held-out prompt; its audio always on disk, where it is finite."""
     names = tuple(column.name for column in done.scores.columns)
     rows = []
     for i, (prompt, wave) in enumerate(zip(prompts, done.waves, strict=True)):
         path = f"samples/evaluation-{update:06d}-{i:02d}.flac"
-        audio.write(folder / path, wave, rate)
+        path = write(folder, path, wave, rate)
         rows.append(
             Clip(
                 update=update,
@@ -100,6 +100,33 @@ def evaluations(
             )
         )
     return tuple(rows)
+
+
+def write(folder: Path, path: str, wave: Tensor, rate: int) -> str:
+    """Writes a clip where it is finite; returns the path, empty where not."""
+    if not bool(wave.isfinite().all()):
+        return ""
+    audio.write(folder / path, wave, rate)
+    return path
+
+
+def stem(update: int) -> str:
+    """How the files of an update's rollouts begin."""
+    return f"update-{update:06d}"
+
+
+def forget(folder: Path, update: int, batch: int) -> None:
+    """Removes the clips of an update's rollouts; what the start spoke of them stays."""
+    for i in range(batch):
+        (folder / "samples" / f"{stem(update)}-{i:02d}.flac").unlink(missing_ok=True)
+
+
+def forget_before(folder: Path, update: int) -> None:
+    """Removes the rollouts' clips of every earlier update, however many have piled up."""
+    for path in (folder / "samples").glob("update-*-*.flac"):
+        of, _, row = path.stem.removeprefix("update-").partition("-")
+        if row.isdigit() and of.isdigit() and int(of) < update:
+            path.unlink(missing_ok=True)
 
 
 def rendered(update: int, index: int, path: str, rewards: RewardBatch) -> ClipRendered:

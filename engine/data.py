@@ -8,7 +8,6 @@ it. Knows nothing of alignment, models or the drawing of batches.
 from __future__ import annotations
 
 import bisect
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine import plain_json
 from engine.text import SYMBOLS
 from engine.types import HOP
 
@@ -222,9 +222,15 @@ def _read_rows(folder: Path) -> list[Clip]:
 
 
 def _clip(line: bytes, start: int) -> Clip:
-    row = json.loads(line)
+    row = plain_json.parse(line)
     row |= {key: tuple(row[key]) for key in ("phones", "ids", "frames")}
     clip = Clip(**row)
+    if not all(isinstance(word, str) for word in (clip.id, clip.text, clip.speaker, *clip.phones)):
+        raise ValueError("a word is none")
+    if not all(type(n) is int for n in (*clip.ids, *clip.frames, clip.audio_start)):
+        raise ValueError("a count is no whole number")
+    if not clip.speaker.isprintable():
+        raise ValueError("the speaker's name cannot be shown")
     if not len(clip.phones) == len(clip.ids) == len(clip.frames):
         raise ValueError("lengths differ")
     if clip.audio_length != HOP * sum(clip.frames) or min(clip.frames) < 0:

@@ -57,6 +57,23 @@ def peak_memory(device: torch.device) -> float:
     return float(peak if sys.platform == "darwin" else peak * 1024)
 
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+"""What errors of other classes say where memory was what they lacked."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the machine or of its GPU, did not suffice."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(told in str(error) for told in OUT_OF_MEMORY)
+
+
+def give_back_memory(device: torch.device) -> None:
+    """Lets the GPU's allocator give back what no tensor holds, so that it is not in pieces."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def generator(*identity: int | str) -> torch.Generator:
     """A CPU generator seeded by what the numbers are for, such as (session, update, row, t).
 

@@ -14,6 +14,7 @@ from engine.diffusion.schedule import NoiseSchedule
 from engine.distributed import ALONE, Ranks
 from engine.messages import Column, Interval
 from engine.rewards.base import ScoreModel, Scores, Share, everyones, score_clips
+from engine.rewards.patience import Patience
 from engine.synthesis import Utterance, speak
 from engine.types import HOP
 
@@ -59,6 +60,7 @@ def evaluate(
     seed: int,
     microbatch: int,
     between: Callable[[int, int], None] = lambda done, total: None,
+    patience: Patience | None = None,
     ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Speaks the fixed prompts with noise fixed by `seed`, and scores the clips.
@@ -81,9 +83,9 @@ def evaluate(
             between(done + 1, schedule.timesteps)
     texts = [u.text for u in own]
     rate, share = voice.card.config.sample_rate, Share(rows.start, len(utterances))
-    scores = everyones(score_clips(models, padded, lengths, rate, texts, share), ranks)
+    scores = score_clips(models, padded, lengths, rate, texts, patience, share)
     spoken = [wave for part in ranks.gather(waves) for wave in part]
-    return Evaluation(tuple(spoken), scores)
+    return Evaluation(tuple(spoken), everyones(scores, ranks))
 
 
 def interval(values: Tensor) -> Interval | None:

@@ -18,8 +18,12 @@ MENDS = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "name a place that you may use"),
     errno.EISDIR: "it is a folder; name a file",
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file is where a folder should be"),
+    errno.ELOOP: "remove it, or name another folder",
+    errno.ENAMETOOLONG: "give it a shorter name",
 }
 """What the disk said -> how to mend it."""
+
+LINKED = "what would be written on to is no file of its own:"
 
 
 @contextmanager
@@ -52,6 +56,27 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed processes were writing in a folder and its folders, never finished."""
+    for path in (*folder.glob(".*.part*"), *folder.glob("*/.*.part*")):
+        writer = path.name.rpartition(".part")[0].rpartition(".")[2]
+        if writer.isdigit() and not alive(int(writer)):
+            path.unlink(missing_ok=True)
+
+
+def alive(process: int) -> bool:
+    """Whether there is another process of this number."""
+    if process == os.getpid():  # of an earlier process of our number
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def check_target(path: Path) -> None:
@@ -95,3 +120,15 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal; OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def own_file(path: Path) -> Path:
+    """`path`, which is about to be written on to: in a folder from elsewhere it may be a link.
+
+    What is written whole (`replacing`) takes a link's place and needs no such look.
+
+    Errors: OSError where it is a symbolic link, or anything but a file.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OSError(errno.ELOOP, LINKED, str(path))
+    return path

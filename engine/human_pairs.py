@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.files import sync
+from engine import plain_json
+from engine.files import own_file, sync
 
 FORMAT, VERSION = "dlpo-tui pair", 1
 NAME = "pairs.jsonl"
@@ -97,7 +99,7 @@ def append(path: Path, row: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = not path.exists()
     line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    with path.open("a+b") as file:
+    with own_file(path).open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # two terminals may listen to one run
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
@@ -129,7 +131,7 @@ def read(path: Path) -> tuple[list[Answer], int]:
     found, foreign = dict[tuple[str, int], Answer](), 0
     for line in filter(bytes.strip, lines):
         try:
-            row = json.loads(line, parse_constant=refused)
+            row = plain_json.parse(line)
             if row["format"] != FORMAT or row["version"] != VERSION:
                 raise ValueError("another format")
             if row.get("taken_back"):
@@ -155,10 +157,6 @@ def parse(row: dict[str, Any]) -> Answer:
     return answer
 
 
-def refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
-
-
 KINDS: dict[str, Any] = {
     "str": str, "int": int, "float": (int, float), "dict[str, Any]": dict,
     "Voice": Voice, "Sitting": Sitting,
@@ -169,8 +167,15 @@ def checked(kind: type, row: dict[str, Any]) -> dict[str, Any]:
     """What a dataclass has fields for, each of its type; keys it does not know are left out."""
     values = {name: row[name] for name in kind.__annotations__}
     for name, told in kind.__annotations__.items():
-        if not isinstance(values[name], KINDS[told]) or isinstance(values[name], bool):
+        value = values[name]
+        if not isinstance(value, KINDS[told]) or isinstance(value, bool):
             raise TypeError(f"{name} is not of type {told}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} is no number")
+        if isinstance(value, dict):
+            json.dumps(value, allow_nan=False)
+        if isinstance(value, str):
+            value.encode()  # half of a surrogate pair, which JSON can hold, cannot be written on
     return values
 
 

@@ -5,6 +5,7 @@ Knows nothing of audio or of how an interval was found.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,11 +90,11 @@ def _tiers(text: str) -> dict[str, list[Interval]]:
         values.append(float(number) if number else flag or string.replace('""', '"'))
     if values[:2] != ["ooTextFile", "TextGrid"]:
         raise ValueError("not a TextGrid")
-    count = int(values[5])
+    count = _count(values, 5)
     at = 6
     tiers: dict[str, list[Interval]] = {}
     for _ in range(count):
-        kind, name, size = str(values[at]), str(values[at + 1]), int(values[at + 4])
+        kind, name, size = str(values[at]), str(values[at + 1]), _count(values, at + 4)
         width = 3 if kind == "IntervalTier" else 2
         rows = [values[i : i + width] for i in range(at + 5, at + 5 + size * width, width)]
         if kind == "IntervalTier":
@@ -106,7 +107,18 @@ def _tiers(text: str) -> dict[str, list[Interval]]:
     return tiers
 
 
+def _count(values: Sequence[str | float], at: int) -> int:
+    """How many tiers or intervals follow; ValueError where it is no count, or past all values."""
+    told = float(values[at])
+    if not 0 <= told <= len(values) or told != int(told):
+        raise ValueError("not as many as it says")
+    return int(told)
+
+
 def _require_contiguous(intervals: Sequence[Interval]) -> None:
+    times = [time for i in intervals for time in (i.start_seconds, i.end_seconds)]
+    if not all(0 <= time < math.inf for time in times):
+        raise ValueError("a time that no recording has")
     ends = [intervals[0].start_seconds, *(interval.end_seconds for interval in intervals)]
     for interval, before in zip(intervals, ends, strict=False):
         if abs(interval.start_seconds - before) > 1e-3:

@@ -18,9 +18,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
-from engine import distributed, journal
+from engine import distributed, journal, plain_json
 from engine import messages as m
 from engine.device import choose_device
+from engine.files import own_file
 from engine.journal import Journal, JournalError
 from engine.profile import Profile
 from engine.session import Session
@@ -56,16 +57,17 @@ class Launched:
     ) -> None:
         """The run's folder is there, with the profile in it."""
         distributed.check(profile.distributed, choose_device(profile.device))
+        journal.check_free(folder)
         self.profile, self.folder, self.emit = profile, folder, emit
         self.commands: SimpleQueue[m.Command] = SimpleQueue()
         self.update = before.update if before else 0
 
     def run(self) -> None:
         """Until the session has ended, however that is; emits exactly one SessionEnded."""
-        log = self.folder / "session.log"
+        log = own_file(self.folder / "session.log")
         with log.open("ab") as told:
             began = told.tell()
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 (our own command line, without a shell)
                 command(self.profile), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told,
                 env=environment(self.profile, self.folder), start_new_session=True,
             )  # fmt: skip
@@ -86,7 +88,7 @@ class Launched:
         """Passes commands on to rank 0, until it is gone."""
         with suppress(OSError, ValueError), lines:
             while True:
-                line = json.dumps(m.to_json(self.commands.get()))
+                line = plain_json.line(m.to_json(self.commands.get()))
                 lines.write(line.encode() + b"\n")
                 lines.flush()
 
@@ -95,7 +97,7 @@ class Launched:
         with lines:
             for line in lines:
                 with suppress(ValueError):  # what a library prints between them
-                    event = m.from_json(json.loads(line))
+                    event = m.from_json(plain_json.parse(line))
                     self.emit(event)  # type: ignore[arg-type]  # a session says no commands
                     if isinstance(event, m.UpdateFinished | m.SessionResumed):
                         self.update = event.update

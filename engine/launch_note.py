@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from engine import plain_json
 from engine.files import replacing
 from engine.journal import JournalError, profile_of
 from engine.profile import Profile, ProfileError
@@ -45,7 +46,7 @@ def write(run: Path, note: Note) -> None:
 def read(run: Path) -> Note | None:
     """A run's note; None where there is none that can be read."""
     with suppress(OSError, ValueError, TypeError):
-        note = Note(**json.loads(path(run).read_text(encoding="utf-8")))
+        note = Note(**plain_json.parse(path(run).read_text(encoding="utf-8")))
         return replace(note, pids=tuple(note.pids))
     return None
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,15 +18,13 @@ from torch.optim import Optimizer
 from engine import resume
 from engine.assembly import Parts
 from engine.device import choose_dtype
-from engine.diffusion.sampler import RolloutNoise, rollout
 from engine.diffusion.schedule import NoiseSchedule, build, trainable
 from engine.messages import Knobs
 from engine.profile import Profile
 from engine.resume import State
 from engine.rl.advantages import PromptStatistics
 from engine.rl.algorithms import ALGORITHMS
-from engine.rl.update import Policies, Problem, Settings, own_clips, ratio_error
-from engine.synthesis import Utterance, stack
+from engine.rl.update import Policies, Settings
 
 
 @dataclass(slots=True)
@@ -73,16 +73,34 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = knobs.learning_rate
 
-    def ratio_error(self, prompts: list[Utterance], seed: int) -> float:
-        """max |log ratio| on a rollout of these prompts with the weights as they are; see there."""
-        conditioning, frames = stack(prompts)
-        noise = RolloutNoise(seed, -1, frames, self.allowed[:1])
-        traj = rollout(self.policies.current, self.schedule, conditioning, noise, microbatch=2)
-        flat = torch.zeros(len(prompts), device=traj.waveform.device)
-        problem = Problem(
-            self.schedule, traj, frames, flat, flat == 0, own_clips(traj, frames), (seed, -1)
-        )
-        return ratio_error(self.policies, problem, self.settings)
+    @contextmanager
+    def undivided(self) -> Iterator[Callable[[], None]]:
+        """An update that breaks off leaves weights and optimiser as before it.
+
+        Yields what undoes the update for another reason.
+        """
+        weights = copy.deepcopy(self.policies.current.state_dict())
+        moments = copy.deepcopy(self.optimizer.state_dict())
+
+        def undo() -> None:
+            self.policies.current.load_state_dict(weights)
+            self.optimizer.load_state_dict(moments)
+            self.optimizer.zero_grad(set_to_none=True)
+
+        try:
+            yield undo
+        except BaseException:
+            undo()
+            raise
+
+    def finite(self) -> bool:
+        """Whether every weight is a finite number."""
+        weights = self.policies.current.parameters()
+        return bool(torch.stack([weight.isfinite().all() for weight in weights]).all())
+
+    def resize(self, microbatch: int) -> None:
+        """Rows of a forward and backward pass, from now on."""
+        self.settings = replace(self.settings, microbatch=microbatch)
 
     def state(
         self, update: int, skipped: int, first: Tensor | None, identity: dict[str, str]

@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
+from engine.thinning import thinned
+
 Phase: TypeAlias = Literal[
     "loading", "rollout", "score", "optimise", "evaluate", "save", "render", "paused", "ended"
 ]
@@ -25,6 +27,12 @@ KEPT_CLIPS = 2000
 """Clips a snapshot holds; older ones stay in the journal."""
 KEPT_LINES = 500
 """Log lines a snapshot holds."""
+T = typing.TypeVar("T")
+
+MOST = 10**100
+"""No whole number of a message lies beyond it, on either side; a float can hold it."""
+KEPT_MARKS = 1000
+"""Marks of saved checkpoints and of alarms a snapshot holds; those of knobs stay, all of them."""
 
 
 # --- Knobs ----------------------------------------------------------------------
@@ -159,7 +167,8 @@ class UpdateStats:
     failed: int
     """Clips masked because a reward failed."""
     skipped: int
-    """Optimizer steps left out because a loss or gradient was not finite."""
+    """Optimizer steps left out, or taken back, because a loss, a gradient, a weight or every clip
+    was not finite."""
     clamped: float
     """Share of audio samples whose x_0 estimate met the clamp at [-1, 1]."""
     seconds: dict[str, float]
@@ -211,6 +220,27 @@ class SessionResumed:
     updates: int
     """How many there are to be in all."""
     knobs: Knobs
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """The session goes on after `update`, from the weights of then; what came later ran away."""
+
+    update: int
+    reached: int
+    """Updates that had been finished."""
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class MicrobatchHalved:
+    """The memory did not suffice; what was under way begins again, fewer rows at a time."""
+
+    update: int
+    phase: Phase
+    size: int
+    """Rows of the phase's microbatches from now on."""
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +351,8 @@ class SessionEnded:
 Event: TypeAlias = (
     SessionStarted
     | SessionResumed
+    | RolledBack
+    | MicrobatchHalved
     | PhaseEntered
     | PhaseProgressed
     | ClipsScored
@@ -399,7 +431,7 @@ class Mark:
     """Something to mark on every curve at an update."""
 
     update: int
-    kind: Literal["knob", "checkpoint", "alarm"]
+    kind: Literal["knob", "checkpoint", "alarm", "rollback"]
     text: str
 
 
@@ -423,9 +455,9 @@ class Snapshot:
     paused: bool = False
     knobs: Knobs = field(default_factory=Knobs)
     history: tuple[tuple[int, UpdateStats], ...] = ()
-    """(update, stats), ascending."""
+    """(update, stats), ascending; of a long session's past the extremes alone (`thinned`)."""
     evaluations: tuple[tuple[int, dict[str, Interval | None]], ...] = ()
-    """(update, scores by column), ascending; update 0 is the start."""
+    """(update, scores by column), ascending, thinned alike; update 0 is the start."""
     clips: tuple[Clip, ...] = ()
     """The latest KEPT_CLIPS, oldest first."""
     first: tuple[Clip, ...] = ()
@@ -435,6 +467,10 @@ class Snapshot:
     turns: tuple[KnobsChanged, ...] = ()
     """Every change of knobs, oldest first."""
     marks: tuple[Mark, ...] = ()
+    setbacks: tuple[RolledBack, ...] = ()
+    """Since the session last got past where it had been."""
+    halved: tuple[MicrobatchHalved, ...] = ()
+    """The last of each phase."""
     log: tuple[Line, ...] = ()
     """The latest KEPT_LINES, oldest first."""
     checkpoint: str = ""
@@ -451,7 +487,14 @@ def advance(now: Snapshot, event: Event) -> Snapshot:  # noqa: C901 (one arm an 
                 f"{event.algorithm} on {event.device}, {event.precision}; voice: {event.voice}",
             )
         case SessionResumed():
-            return logged(rewound(now, event), event.update, "resumed")
+            return logged(resumed(now, event), event.update, "resumed")
+        case RolledBack(update, _, sentence):
+            now = replace(rewound(now, update), setbacks=(*now.setbacks, event))
+            now = marked(now, Mark(update, "rollback", sentence))
+            return logged(now, update, sentence, "warning")
+        case MicrobatchHalved(update, phase, _, sentence):
+            others = (one for one in now.halved if one.phase != phase)
+            return logged(replace(now, halved=(*others, event)), update, sentence, "warning")
         case PhaseEntered(_, phase):
             return replace(now, phase=phase, progress=(0, 0), paused=phase == "paused")
         case PhaseProgressed(_, phase, done, total):
@@ -461,26 +504,24 @@ def advance(now: Snapshot, event: Event) -> Snapshot:  # noqa: C901 (one arm an 
             kept = without(now.clips, clips)[-KEPT_CLIPS:]
             return replace(now, clips=kept, first=start or now.first)
         case ClipRendered(update, index):
-            others = (r for r in now.rendered if (r.update, r.index) != (update, index))
-            return replace(now, rendered=(*others, event))
+            before = (r for r in now.rendered if (r.update, r.index) != (update, index))
+            return replace(now, rendered=(*before, event))
         case UpdateFinished(update, stats):
-            return replace(now, update=update, history=(*now.history, (update, stats)))
+            return finished(now, update, stats)
         case EvaluationFinished(update, scores):
             old_scores = (e for e in now.evaluations if e[0] != update)
-            return replace(now, evaluations=(*old_scores, (update, scores)))
+            return replace(now, evaluations=thinned((*old_scores, (update, scores)), leading))
         case KnobsChanged(update, who, old, new, knobs):
-            told = ", ".join(f"{k} {old[k]:g} → {v:g}" for k, v in new.items())
+            told = ", ".join(f"{k} {old.get(k, 0.0):g} → {v:g}" for k, v in new.items())
             now = replace(now, knobs=knobs, turns=(*now.turns, event))
-            now = replace(now, marks=(*now.marks, Mark(update, "knob", told)))
-            return logged(now, update, f"{told} ({who})")
+            return logged(marked(now, Mark(update, "knob", told)), update, f"{told} ({who})")
         case CommandRefused(update, sentence):
             return logged(now, update, sentence, "warning")
         case CheckpointSaved(update, path, label):
-            mark = Mark(update, "checkpoint", label or path)
-            now = replace(now, checkpoint=path, marks=(*now.marks, mark))
+            now = marked(replace(now, checkpoint=path), Mark(update, "checkpoint", label or path))
             return logged(now, update, f"saved {path}")
         case AlarmRaised(update, sentence):
-            now = replace(now, marks=(*now.marks, Mark(update, "alarm", sentence)))
+            now = marked(now, Mark(update, "alarm", sentence))
             return logged(now, update, sentence, "warning")
         case Noticed(update, level, sentence):
             return logged(now, update, sentence, level)
@@ -498,24 +539,59 @@ def without(old: tuple[Clip, ...], clips: tuple[Clip, ...]) -> tuple[Clip, ...]:
     return (*old[:at], *rest, *clips)
 
 
-def rewound(now: Snapshot, event: SessionResumed) -> Snapshot:
+def finished(now: Snapshot, update: int, stats: UpdateStats) -> Snapshot:
+    """The snapshot after an update; a good one past where the session had been ends a setback."""
+    got_past = not stats.skipped and all(update > one.reached for one in now.setbacks)
+    history = thinned((*now.history, (update, stats)), rewarded, sloped)
+    setbacks = () if got_past else now.setbacks
+    return replace(now, update=update, history=history, setbacks=setbacks)
+
+
+def rewarded(stats: UpdateStats) -> float | None:
+    return stats.reward.mean if stats.reward else None
+
+
+def sloped(stats: UpdateStats) -> float | None:
+    return stats.grad_norm
+
+
+def leading(scores: dict[str, Interval | None]) -> float | None:
+    """The first column's mean, of those that have one."""
+    return next((score.mean for score in scores.values() if score), None)
+
+
+def marked(now: Snapshot, mark: Mark) -> Snapshot:
+    """The snapshot with one mark more; what a resumed session says again is marked once."""
+    if mark.kind == "knob":  # a change that is made again is another change
+        return replace(now, marks=(*now.marks, mark))
+    at = bisect_left(now.marks, mark.update, key=lambda one: one.update)
+    marks = [*now.marks[:at], *(one for one in now.marks[at:] if one != mark), mark]
+    alike = [at for at, one in enumerate(marks) if one.kind == mark.kind]
+    if len(alike) > KEPT_MARKS:
+        del marks[alike[0]]
+    return replace(now, marks=tuple(marks))
+
+
+def resumed(now: Snapshot, event: SessionResumed) -> Snapshot:
     """The snapshot as it was after `event.update`, without what was lost since."""
-    kept = event.update
+    started = now.started and replace(now.started, updates=event.updates)
+    back = rewound(now, event.update)
+    return replace(back, started=started, phase="loading", knobs=event.knobs, ended=None)
+
+
+def rewound(now: Snapshot, kept: int) -> Snapshot:
+    """The snapshot without what came after update `kept`; the knobs stay as they stand."""
     return replace(
         now,
-        started=now.started and replace(now.started, updates=event.updates),
         update=kept,
-        phase="loading",
         progress=(0, 0),
         paused=False,
-        knobs=event.knobs,
         history=tuple(h for h in now.history if h[0] <= kept),
         evaluations=tuple(e for e in now.evaluations if e[0] <= kept),
         clips=tuple(c for c in now.clips if c.update <= kept),
         rendered=tuple(r for r in now.rendered if r.update <= kept),
         turns=tuple(turn for turn in now.turns if turn.update <= kept),
         marks=tuple(mark for mark in now.marks if mark.update <= kept),
-        ended=None,
     )
 
 
@@ -555,18 +631,47 @@ def hints_of(kind: type) -> dict[str, Any]:
 
 
 def revive(hint: Any, data: Any) -> Any:
-    """JSON data -> the value its type hint promises (dataclasses, tuples, dicts, unions)."""
+    """JSON data -> the value its type hint promises (dataclasses, tuples, dicts, unions).
+
+    TypeError or KeyError where it is not of that type: what a screen draws, it draws unasked.
+    """
     origin, args = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
         hints = hints_of(typing.cast("type", hint))
-        return typing.cast("type", hint)(**{k: revive(hints[k], v) for k, v in data.items()})
+        rows = of(dict, data)
+        return typing.cast("type", hint)(**{k: revive(hints[k], v) for k, v in rows.items()})
     if origin is tuple:
-        inner = args[0] if args[-1] is Ellipsis else None
-        return tuple(revive(inner or args[i], item) for i, item in enumerate(data))
+        items = data if type(data) is tuple else of(list, data)
+        return tuple(revive(args[0], item) for item in items)
     if origin is dict:
-        return {k: revive(args[1], v) for k, v in data.items()}
+        return {k: revive(args[1], v) for k, v in of(dict, data).items()}
     if origin in (types.UnionType, typing.Union):
         if data is None:
             return None
         return revive(next(a for a in args if a is not type(None)), data)
+    if origin is Literal:
+        if not isinstance(data, str) or data not in args:
+            raise TypeError(f"{str(data)[:40]!r} is none of {', '.join(args)}")
+        return data
+    if hint is float:
+        return number(data)
+    if hint is int and not -MOST <= of(int, data) <= MOST:
+        raise TypeError("a whole number too large to count with")
+    return of(hint, data)
+
+
+def of(kind: type[T], data: Any) -> T:
+    """The data itself; TypeError where it is not of exactly this type."""
+    if type(data) is not kind:
+        raise TypeError(f"{type(data).__name__} where {kind.__name__} belongs")
+    return data
+
+
+def number(data: Any) -> float:
+    """A finite number, as it is; TypeError for any other value."""
+    if type(data) is not int and type(data) is not float:
+        raise TypeError(f"{type(data).__name__} where a number belongs")
+    fine = math.isfinite(data) if type(data) is float else -MOST <= data <= MOST
+    if not fine:
+        raise TypeError("a number that is not finite")
     return data

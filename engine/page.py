@@ -17,6 +17,7 @@ from engine.files import replacing
 from engine.page_clips import Heard, chosen, embed, read
 from engine.page_style import SCRIPT, STYLE
 from engine.vector import Curve, Figure, draw
+from engine.visible import visible
 
 MOST_BYTES = 16_000_000
 """Of sound in a page, as it stands there."""
@@ -70,8 +71,8 @@ def document(title: str, sections: Sequence[str]) -> str:
 
 
 def text(words: object) -> str:
-    """Foreign text as HTML: escaped; what cannot be printed becomes a space."""
-    return escape("".join(c if c.isprintable() else " " for c in str(words)))
+    """Foreign text as HTML: escaped, and on one line without control characters."""
+    return escape(visible(str(words)))
 
 
 def section(title: str, body: str) -> str:
@@ -154,7 +155,8 @@ def interval(value: m.Interval | None) -> str:
 def curves(now: m.Snapshot) -> list[Figure]:
     """Every figure of a run, the most telling first; empty ones left out."""
     marks = [
-        (float(mark.update), mark.kind, f"{mark.update}: {plain(mark.text)}") for mark in now.marks
+        (float(mark.update), mark.kind, f"{mark.update}: {visible(mark.text)}")
+        for mark in now.marks
     ]
     x = [float(update) for update, _ in now.history]
     stats = [row for _, row in now.history]
@@ -169,7 +171,7 @@ def curves(now: m.Snapshot) -> list[Figure]:
         reward.append(scored(now.started.rewards[0].name, "fixed prompts", points=True))
     found = [Figure("reward", reward, marks=marks)]
     found += [
-        Figure(plain(c.name), [scored(c.name, plain(c.name))], plain(c.unit), marks)
+        Figure(visible(c.name), [scored(c.name, visible(c.name))], visible(c.unit), marks)
         for c in columns(now)
     ]
     phases = list(dict.fromkeys(name for s in stats for name in s.seconds))
@@ -182,17 +184,13 @@ def curves(now: m.Snapshot) -> list[Figure]:
         ("share clipped", "", [("above", [s.clip_high for s in stats]),
                                ("below", [s.clip_low for s in stats])]),
         ("gradient norm", "", [("norm", [s.grad_norm for s in stats])]),
-        ("time of an update", "s", [(plain(p), [s.seconds.get(p) for s in stats]) for p in phases]),
+        ("time of an update", "s", [(visible(p), [s.seconds.get(p) for s in stats])
+                                    for p in phases]),
     ):  # fmt: skip
         figure = Figure(title, [Curve(name, x, y) for name, y in lines], unit, marks)
         if any(v is not None for curve in figure.curves for v in curve.y):
             found.append(figure)
     return found if stats or at else []
-
-
-def plain(words: str) -> str:
-    """Foreign text on one line."""
-    return "".join(c if c.isprintable() else " " for c in words)
 
 
 def banded(
@@ -225,6 +223,7 @@ def legend(now: m.Snapshot) -> str:
     words = {
         "knob": "a knob was changed",
         "checkpoint": "a snapshot was saved",
+        "rollback": "the session went back here",
         "alarm": "an alarm",
     }
     kinds = {mark.kind for mark in now.marks}

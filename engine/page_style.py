@@ -34,6 +34,7 @@ svg text { fill: var(--label); font: 12px system-ui, sans-serif; }
 .band, .dot { fill: currentColor; }
 .mark-knob { stroke: var(--knob); stroke-dasharray: 4 3; stroke-width: 1.5; }
 .mark-checkpoint { stroke: var(--label); stroke-dasharray: 1 5; stroke-width: 1.5; }
+.mark-rollback { stroke: var(--bad); stroke-dasharray: 2 2; stroke-width: 1.5; }
 .mark-alarm { stroke: var(--bad); stroke-dasharray: 6 2; stroke-width: 1.5; }
 .scroll { overflow-x: auto; }
 .why { white-space: nowrap; }

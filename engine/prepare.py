@@ -24,6 +24,7 @@ from typing import IO
 
 import torch
 
+from engine import plain_json
 from engine.data import AUDIO_FILE, CLIPS_FILE, SAMPLE_RATE_HZ, UNFINISHED_FILE, Clip, CorpusError
 from engine.files import replacing
 from engine.recordings import LeftOut, Made, Recording, find_recordings, make_clip
@@ -96,6 +97,10 @@ def prepare(
     """
     recordings = find_recordings(corpus, textgrids)
     name = speaker or corpus.resolve().name
+    if not name.isprintable():
+        raise CorpusError(
+            f"The speaker's name {name[:80]!a} cannot be shown; give one with --speaker."
+        )
     stamp = _stamp(recordings, name, held_out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -129,12 +134,12 @@ def _finished(out: Path, stamp: str) -> PrepareReport | None:
     if not (out / CLIPS_FILE).is_file() or not (out / REPORT_FILE).is_file():
         return None
     try:
-        row = json.loads((out / REPORT_FILE).read_text(encoding="utf-8"))
+        row = plain_json.parse((out / REPORT_FILE).read_bytes())
         if row.pop("stamp") != stamp:
             return None
         row["left_out"] = tuple(LeftOut(**clip) for clip in row["left_out"])
         return PrepareReport(**row)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -193,9 +198,12 @@ def _resume(out: Path, journal: IO[bytes], stamp: str) -> tuple[int, int]:
     for line in journal:
         if not line.endswith(b"\n") or line[:1] != b"{":
             break
-        clip = json.loads(line)["clip"]
-        end = clip["audio_start"] + clip["audio_length"] if clip else samples
-        if 2 * end > size:
+        try:
+            clip = plain_json.parse(line)["clip"]
+            end = clip["audio_start"] + clip["audio_length"] if clip else samples
+            if not samples <= end <= size // 2:
+                break
+        except (ValueError, KeyError, TypeError):
             break
         done, samples, good = done + 1, end, good + len(line)
     journal.truncate(good)

@@ -348,17 +348,27 @@ class Trainer:
         if not path.is_file():
             return False
         metadata, tensors = state.read(path)
-        first, own = int(metadata.get("front_end_steps", 0)), self.spec.front_end_steps
+        try:
+            told = state.Told.of(metadata)
+        except (ValueError, KeyError) as error:
+            raise ValueError(
+                f"{path} does not say how far its training is ({error}); remove it to begin anew, "
+                "or choose another folder (--out)"
+            ) from None
+        first, own = told.front_end_steps, self.spec.front_end_steps
         if first != own:
             raise ValueError(
                 f"{path} was begun with front_end_steps = {first}, not {own}; write {first}, or "
                 "choose another folder (--out)"
             )
         state.restore(path, self.modules, tensors)
-        self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
-        self.front_end_seconds = float(metadata.get("front_end_seconds", 0.0))
+        self.step, self.seconds = told.step, told.seconds
+        self.front_end_seconds = told.front_end_seconds
         self.begin()
-        state.restore_optimizer(self.optimizer, tensors)
+        try:
+            state.restore_optimizer(self.optimizer, tensors)
+        except ValueError as error:
+            raise ValueError(f"{path} {state.OTHER_SIZES} ({error})") from None
         return True
 
     # --- the whole of it

@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -30,6 +31,16 @@ PENALISED: frozenset[AlgorithmName] = frozenset({"dlpo", "onlydl"})
 
 MOST_ROLLOUTS, MOST_THREADS, MOST_DEVICES = 10_000, 1024, 64
 """Beyond them a slip of the finger is likelier than a machine that could do it."""
+MOST_BYTES = 1_000_000
+"""Of a profile's file; the longest in the package has three thousand."""
+MOST_DOTS = 5000
+"""In a line of it: a dotted key takes its reader the square of its length."""
+MOST = 10**18
+"""Of a whole number, on either side."""
+LONGEST_TOLD = 200
+"""Characters of a wrong value that a sentence repeats."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What no name, path or sentence of a profile has: controls, and halves of surrogate pairs."""
 
 
 class ProfileError(ValueError):
@@ -152,6 +163,9 @@ class TrainSpec:
     """Updates between saved states; a session that is killed goes on from the newest."""
     samples_every: int = 1
     """Updates between those whose clips are written to disk."""
+    samples_kept: int = 1000
+    """Of how many of the latest updates the rollouts' clips stay on disk; those of evaluations, and
+    what the starting voice spoke again, always do. 0: of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +185,9 @@ class RewardSpec:
     rewards; 0: their mean; 1, with two of equal weight: the worse one."""
     max_failed: float = 0.5
     """Share of failed clips in one update past which the session stops."""
+    patience_seconds: float = 120.0
+    """How long one call of a score model, reward or judge, may take; what takes longer has failed,
+    and the session goes on without it. 0: however long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +400,9 @@ def load(path: Path, changes: Sequence[str] = ()) -> Profile:
 
 def read(path: Path, changes: Sequence[str]) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:  # what never ends (a device, a pipe) is not read to its end
+            raw = file.read(MOST_BYTES + 1)
+        text = raw.decode("utf-8")
     except FileNotFoundError:
         raise ProfileError(f"there is no profile {path}{suggest_file(path)}") from None
     except IsADirectoryError:
@@ -392,6 +411,10 @@ def read(path: Path, changes: Sequence[str]) -> dict[str, Any]:
         raise ProfileError(f"{path} is no profile: it is not UTF-8 text") from None
     except OSError as error:
         raise ProfileError(f"{path} cannot be read as a profile: {error.strerror}") from None
+    if len(raw) > MOST_BYTES:
+        raise ProfileError(f"{path} is no profile: it is longer than {MOST_BYTES // 1000:,} kB")
+    if any(line.count(".") > MOST_DOTS for line in text.split("\n")):
+        raise ProfileError(f"{path} is no profile: a line of it has more than {MOST_DOTS:,} dots")
     try:
         table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # of either format
@@ -427,6 +450,8 @@ def put(table: dict[str, Any], change: str) -> None:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
+    except (ValueError, RecursionError):  # more digits or brackets than Python reads
+        raise ProfileError(f"--set {key}: its value cannot be read: {value[:40]!r}...") from None
     *parents, last = key.strip().split(".")
     for name in parents:
         table = table.setdefault(name, {})
@@ -456,9 +481,9 @@ def convert(hint: Any, value: Any, where: str) -> Any:
         return build(hint, expect(dict, value, where), where.replace(": ", " [") + "]")
     if origin is Literal:
         if value not in args:
-            near = difflib.get_close_matches(str(value), args, n=1, cutoff=0.3)
+            near = difflib.get_close_matches(short(value), args, n=1, cutoff=0.3)
             also = f"; did you mean {near[0]!r}?" if near else ""
-            raise ProfileError(f"{where} is one of {', '.join(args)}, not {value!r}{also}")
+            raise ProfileError(f"{where} is one of {', '.join(args)}, not {short(value)}{also}")
         return value
     if origin is tuple:
         return tuple(convert(args[0], v, where) for v in expect(list, value, where))
@@ -487,8 +512,21 @@ NAMES |= {float: "a number", bool: "true or false"}
 
 def expect(kind: Any, value: Any, where: str) -> Any:
     if type(value) is not kind:
-        raise ProfileError(f"{where} takes {NAMES.get(kind, kind)}, not {value!r}")
+        raise ProfileError(f"{where} takes {NAMES.get(kind, kind)}, not {short(value)}")
+    if kind is int and not -MOST <= value <= MOST:
+        raise ProfileError(f"{where} takes a whole number of at most 18 digits")
+    if kind is str and CONTROL.search(value):
+        raise ProfileError(f"{where} takes a text without control characters, not {short(value)}")
     return value
+
+
+def short(value: Any) -> str:
+    """A value as a sentence can hold it."""
+    try:
+        told = repr(value)
+    except ValueError:  # a number of more digits than Python writes
+        return "a number of thousands of digits"
+    return told if len(told) <= LONGEST_TOLD else told[:LONGEST_TOLD] + "..."
 
 
 def algorithm_rules(profile: Profile) -> tuple[tuple[bool, str], ...]:
@@ -538,6 +576,10 @@ def reward_rules(profile: Profile) -> tuple[tuple[bool, str], ...]:
     lonely = next((key for key, models in named.items() if models and members(models) < 2), "")
     return (
         (spec.spread >= 0, f"reward.spread is 0 or more, not {spec.spread:g}"),
+        (
+            spec.patience_seconds >= 0,
+            f"reward.patience_seconds is 0 or more, not {spec.patience_seconds:g}",
+        ),
         (
             ensemble or spec.spread == default.spread,
             f"reward.spread = {spec.spread:g} is not read where the rewards are summed: leave that "
@@ -655,6 +697,7 @@ def check(profile: Profile, where: str) -> Profile:
         (t.save_every >= 1, f"train.save_every is at least 1, not {t.save_every}"),
         (t.resume_every >= 1, f"train.resume_every is at least 1, not {t.resume_every}"),
         (t.samples_every >= 1, f"train.samples_every is at least 1, not {t.samples_every}"),
+        (t.samples_kept >= 0, f"train.samples_kept is 0 or more, not {t.samples_kept}"),
         (
             t.advantage != "group" or r.group >= 2,
             f"train.advantage = 'group' needs rollout.group of at least 2, not {r.group}",

@@ -184,7 +184,10 @@ def _read(recording: Recording) -> Tensor:
         raise _Unfit("too short", f"It lasts {seconds:.2f} seconds.")
     if seconds > LONGEST_SECONDS:
         raise _Unfit("too long", f"It lasts {seconds:.0f} seconds.")
-    return audio.resample(wave, hz, SAMPLE_RATE_HZ)
+    try:
+        return audio.resample(wave, hz, SAMPLE_RATE_HZ)
+    except audio.AudioError as error:
+        raise _Unfit("sample rate", str(error)) from error
 
 
 def _intervals(recording: Recording, wave: Tensor) -> list[Interval]:

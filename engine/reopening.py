@@ -14,7 +14,8 @@ from engine.messages import Snapshot
 from engine.profile import Profile
 
 MAY_CHANGE = (
-    "train.updates", "train.save_every", "train.samples_every", "train.resume_every",
+    "train.updates", "train.save_every", "train.samples_every", "train.samples_kept",
+    "train.resume_every", "train.microbatch", "rollout.microbatch",
     "distributed.devices", "distributed.backend", "distributed.restarts",
 )  # fmt: skip
 """Keys that a run may go on with other values of: no update's numbers depend on them, but for

@@ -19,6 +19,7 @@ from engine.files import replacing, sync
 from engine.messages import Interval
 from engine.preference import Preference
 from engine.significance import LEVEL
+from engine.visible import visible
 
 MISSING = "–"
 
@@ -88,9 +89,9 @@ def page(done: Comparison, heard: Preference | None = None) -> str:
     lines = [
         "# Two voices compared",
         "",
-        f"- A: `{done.a.source}`, {done.a.timesteps} timesteps",
-        f"- B: `{done.b.source}`, {done.b.timesteps} timesteps",
-        f"- {len(done.texts)} prompts, speaker {done.speaker}, pace {done.pace:g}, "
+        f"- A: `{visible(done.a.source)}`, {done.a.timesteps} timesteps",
+        f"- B: `{visible(done.b.source)}`, {done.b.timesteps} timesteps",
+        f"- {len(done.texts)} prompts, speaker {visible(done.speaker)}, pace {done.pace:g}, "
         f"noise of seed {done.seed}",
         "",
         *(listening(heard) if heard else []),
@@ -101,7 +102,7 @@ def page(done: Comparison, heard: Preference | None = None) -> str:
         "Intervals: bootstrap over the prompts (BCa), each score by itself. p: sign-flip test of "
         f"the paired differences{corrected(done)}. Bold: p < {LEVEL:g}.",
         "",
-        *(f"- {notice}\n" for notice in done.notices),
+        *(f"- {visible(notice)}\n" for notice in done.notices),
         "## Clips",
         "",
         "| | sentence | A | B |" + "".join(f" {r.column.name}, A to B |" for r in done.rows),
@@ -111,7 +112,7 @@ def page(done: Comparison, heard: Preference | None = None) -> str:
         a, b = done.scores("a", i), done.scores("b", i)
         told = "".join(f" {number(a[name])} to {number(b[name])} |" for name in a)
         links = f"[listen]({clip('a', i)}) | [listen]({clip('b', i)})"
-        safe = text.replace("|", "\\|")
+        safe = visible(text).replace("|", "\\|")
         lines.append(f"| {i + 1} | {safe} | {links} |{told}")
     return "\n".join(lines) + "\n"
 

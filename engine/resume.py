@@ -1,6 +1,7 @@
 """What a session goes on from: the policy, its optimiser and what else its next update depends on.
 
-One safetensors file an update, written whole or not at all; the newest two are kept. Random
+One safetensors file an update, written whole or not at all; the newest two are kept, and the
+newest two after an update that changed the weights, for a session that has to go back. Random
 numbers are not in it: they are drawn by identity (seed, update, index), so they resume by
 themselves. Never pickle.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from engine import checkpoint
+from engine import checkpoint, plain_json
 from engine import profile as profiles
 from engine.files import replacing
 from engine.journal import JournalError, profile_of
@@ -29,7 +31,8 @@ from engine.reopening import check_folder, folder_of, saved
 
 FORMAT_VERSION = 1
 KEPT = 2
-"""States that stay on disk: the newest, and one should the disk have damaged that."""
+"""States that stay on disk: the newest, and one should the disk have damaged that; and as many
+good ones, after updates that changed the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class State:
 
 
 def write(run: Path, state: State) -> None:
-    """Saves the state of a run; older ones than the newest `KEPT` are removed after it stands."""
+    """Saves the state of a run; older ones than those `KEPT` are removed after it stands."""
     told = {
         "format_version": FORMAT_VERSION,
         "update": state.update,
@@ -68,45 +71,119 @@ def write(run: Path, state: State) -> None:
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with replacing(folder_of(run) / f"update-{state.update:06d}.safetensors") as temporary:
         save_file(tensors, temporary, {"state": json.dumps(told)})
-    for old in saved(run)[KEPT:]:
-        old.unlink(missing_ok=True)
+    every = saved(run)
+    kept = {*every[:KEPT], *good(every)[:KEPT]}
+    for old in every:
+        if old not in kept:
+            old.unlink(missing_ok=True)
+
+
+def good(states: Sequence[Path]) -> list[Path]:
+    """Those after an update that changed the weights; a file that cannot be read is none."""
+    found = []
+    for path in states:
+        with suppress(SafetensorError, OSError, ValueError, KeyError):
+            if header(path)["skipped"] == 0:
+                found.append(path)
+    return found
 
 
 def newest(run: Path) -> State:
     """The newest state that can be read.
 
     Raises:
-        JournalError: the run has none, one sentence.
+        JournalError: the run has none, or a later program wrote one; one sentence.
     """
     check_folder(run)
-    reasons = []
+    return first_of(run, saved(run))
+
+
+def before(run: Path, update: int) -> State:
+    """The newest good state from before `update`, or else the oldest good one.
+
+    Raises:
+        JournalError: there is none, or none can be read; one sentence.
+    """
+    found = good(saved(run))
+    earlier = [path for path in found if update_of(path) < update]
+    return first_of(run, earlier or found[-1:])
+
+
+def forget_after(run: Path, update: int) -> None:
+    """Removes the states of later updates, the newest first."""
     for path in saved(run):
+        if update_of(path) > update:
+            path.unlink(missing_ok=True)
+
+
+def update_of(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
+
+
+def first_of(run: Path, states: Sequence[Path]) -> State:
+    """The first state that can be read; JournalError, one sentence."""
+    reasons = []
+    for path in states:
         try:
             return read(path)
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            if isinstance(error, JournalError):
+                raise
             reasons.append(f"{path.name}: {error}")
-    raise JournalError(f"no state of {run} can be read ({'; '.join(reasons)})")
+    raise JournalError(f"no state of {run} can be read ({'; '.join(reasons) or 'there is none'})")
+
+
+def header(path: Path) -> dict[str, Any]:
+    """What a state says of itself; JournalError where a later program wrote it."""
+    with safe_open(path, "pt") as file:
+        told: dict[str, Any] = dict(plain_json.parse((file.metadata() or {})["state"]))
+    version = told["format_version"]
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise JournalError(
+            f"{path} is a state of format version {version}; this program reads up to version "
+            f"{FORMAT_VERSION}: go on with the dlpo-tui that wrote it, or with a later one"
+        )
+    if version != FORMAT_VERSION:
+        raise ValueError(f"format version {version}, not {FORMAT_VERSION}")
+    return told
 
 
 def read(path: Path) -> State:
+    """One saved state.
+
+    Raises:
+        JournalError: a later program wrote it; one sentence.
+        SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError: it is none, or is
+            damaged, in one way or another.
+    """
+    told = header(path)
     with safe_open(path, "pt") as file:
-        told: dict[str, Any] = json.loads((file.metadata() or {})["state"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    if told["format_version"] != FORMAT_VERSION:
-        raise ValueError(f"format version {told['format_version']}, not {FORMAT_VERSION}")
+    for key, value in tensors.items():
+        # A score may be missing; weights that are not finite never were saved.
+        checked = value.is_floating_point() and key != "first"
+        if checked and not bool(value.isfinite().all()):
+            raise ValueError(f"{key[:80]} holds numbers that are not finite")
 
     def under(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
     return State(
-        told["update"],
+        whole(told["update"]),
         under("policy."),
         under("optimizer."),
-        told["statistics"],
-        told["skipped"],
+        {str(k): [float(v) for v in values] for k, values in dict(told["statistics"]).items()},
+        whole(told["skipped"]),
         tensors.get("first"),
-        told["identity"],
+        {str(k): str(v) for k, v in dict(told["identity"]).items()},
     )
+
+
+def whole(value: Any) -> int:
+    """A count; ValueError for anything else."""
+    if type(value) is not int or not 0 <= value < 10**9:
+        raise ValueError(f"{str(value)[:40]!r} is no count")
+    return value
 
 
 def branch(snapshot: Path, profile: Path | None, changes: Sequence[str] = ()) -> Profile:
@@ -147,11 +224,20 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse; learning rates and the like stay the optimiser's own."""
+    """The inverse; learning rates and the like stay the optimiser's own.
+
+    Raises:
+        ValueError: a value is of no parameter, or of another shape than its parameter.
+    """
     state = optimizer.state_dict()
+    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
+    state["state"] = {}
     for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        state["state"].setdefault(int(index), {})[name] = value
+        index, _, name = key.partition(".")
+        at = int(index) if index.isdecimal() and len(index) < 9 else len(shapes)
+        if at >= len(shapes) or (value.dim() and value.shape != shapes[at]):
+            raise ValueError(f"the optimiser's {key[:80]} is of another network than this voice")
+        state["state"].setdefault(at, {})[name] = value
     optimizer.load_state_dict(state)
 
 

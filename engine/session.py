@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import re
 import time
@@ -12,38 +11,36 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from engine import batch, checkpoint, clips, resume, start_clip
+from engine import batch, checkpoint, clips, recovery, resume, start_clip
 from engine import messages as m
 from engine.assembly import Parts, assemble, choose_rewards
 from engine.checkpoint import with_about
-from engine.device import choose_device, peak_memory, set_threads
+from engine.device import choose_device, out_of_memory, peak_memory, set_threads
 from engine.diffusion.sampler import rollout
 from engine.distributed import ALONE, RankLost, Ranks, check_share, named
 from engine.evaluation import evaluate, fooled, interval
-from engine.files import MENDS, told
+from engine.files import MENDS, sweep, told
 from engine.inbox import Inbox
-from engine.journal import Journal, Unwritten, events
+from engine.journal import Journal, Unwritten
 from engine.learner import Learner, identity
 from engine.profile import Profile
+from engine.ratio_check import check_ratio
 from engine.reopening import start_path
 from engine.rewards import ensemble
 from engine.rewards.base import Scores, Share, everyones, reward, score_clips
+from engine.rewards.patience import Patience
 from engine.rl.advantages import advantages
 from engine.rl.update import Problem, optimise
+from engine.setbacks import SessionError, Setbacks
 from engine.synthesis import Utterance, stack
 from engine.types import RewardBatch, Trajectory
 
-MAX_SKIPPED = 3
-"""Updates in a row that left the weights alone, after which the session stops."""
-
 log = logging.getLogger(__name__)
 
-
-class SessionError(RuntimeError):
-    """Why a session cannot go on; one sentence."""
+RECENT = 16
+"""Evaluations that are remembered, for a session that goes back behind the newest."""
 
 
 class Stopped(Exception):
@@ -73,12 +70,20 @@ class Session:
         self.inbox = Inbox(ranks)
         self.commands = self.inbox.queue
         self.knobs, self.update = profile.knobs, 0
-        self.saved_at = self.skipped = 0
+        self.saved_at = 0
+        self.setbacks = Setbacks()
+        self.patience = Patience(profile.reward.patience_seconds)
+        self.rows: dict[m.Phase, int] = {
+            "rollout": profile.rollout.microbatch, "optimise": profile.train.microbatch,
+        }  # fmt: skip
+        """Of a microbatch, by phase."""
         self.opened = False
+        self.at: m.Phase = "loading"
         self.seconds: dict[str, float] = {}
         self.first: Tensor | None = None
         self.ensemble: ensemble.Ensemble | None = None
-        self.latest: dict[str, m.Interval | None] = {}
+        self.looks: dict[int, dict[str, m.Interval | None]] = {}
+        """Update -> scores of its evaluation, the newest last."""
 
     # --- from start to end
 
@@ -97,6 +102,7 @@ class Session:
             refused = isinstance(error, ValueError) and not self.opened
             self.end("failed", sentence(error), refused)
         finally:
+            self.patience.close()
             with suppress(OSError):  # told already, by the event that could not be written
                 self.journal.close()
 
@@ -109,9 +115,7 @@ class Session:
             else:
                 self.go_on(self.before)
             while self.obey() and self.update < self.profile.train.updates:
-                self.count_skips(self.one_update())
-                self.keep()
-                self.after_update()
+                self.settle(recovery.within_memory(self, self.one_update, sentence))
                 self.inbox.update_done()
             if self.inbox.stopping:
                 raise Stopped
@@ -150,7 +154,7 @@ class Session:
         self.learner = Learner.create(profile, self.parts, self.device)
         check_share(self.learner.batch, profile.rollout.group, self.ranks.count)
         self.identity = identity(profile, self.parts)
-        self.opened = True
+        self.opened = self.before is None
 
     def begin(self) -> None:
         """Says what will be trained, checks it, and looks at the voice as it is."""
@@ -173,7 +177,7 @@ class Session:
         if learner.batch != profile.rollout.batch:
             told = f"{learner.batch} rollouts an update instead of {profile.rollout.batch}"
             self.notice(f"no GPU: {told}", "warning")
-        self.check_ratio()
+        self.notice(check_ratio(learner, self.parts.prompts, profile.seed, self.knobs, self.ranks))
         self.look()
         if self.ensemble is not None:
             self.notice(ensemble.told(self.ensemble))
@@ -185,30 +189,40 @@ class Session:
         """Takes up the newest state: what the next update reads is what it would have read."""
         state, self.state = self.state, None
         assert state is not None
-        if len(set(self.ranks.gather(state.update))) > 1:
-            raise SessionError(f"not every process sees the same states in {self.folder}")
+        recovery.check_agreed(self, state)
         resume.check_identity(self.folder, state.identity, self.identity)
+        self.first = self.first_scores(state)
         self.learner.restore(state)
-        self.update, self.skipped = state.update, state.skipped
-        self.first = state.first
+        self.update = state.update
+        self.setbacks = Setbacks(state.skipped, before.setbacks)
         self.fix_scales()
-        turned = [e for e in events(self.folder) if isinstance(e, m.KnobsChanged)]
-        for change in turned:
-            if change.update <= self.update:
-                self.knobs = change.knobs
+        self.opened = True
+        for turn in before.turns:
+            if turn.update <= self.update:
+                self.knobs = turn.knobs
+        for halved in before.halved:
+            recovery.resize(self, halved.phase, min(halved.size, self.rows[halved.phase]))
         self.learner.turn(self.knobs)
         updates = self.profile.train.updates
         event = m.SessionResumed(self.update, updates, self.knobs)
         self.emit(event)
+        if self.journal.torn:
+            self.notice(
+                f"the journal ended within a line, {self.journal.torn} bytes of an event that was "
+                "being written when the process died; they were cut off", "warning",
+            )  # fmt: skip
+        if self.ranks.leads:
+            sweep(self.folder)
+            if samples := self.profile.train.samples_kept:
+                clips.forget_before(self.folder, self.update - samples + 1)
         kept = m.advance(before, event)
         if kept.started is not None:
             self.voice = replace(self.voice, source=kept.started.voice)
         saved = [mark.update for mark in kept.marks if mark.kind == "checkpoint"]
         self.saved_at = max(saved, default=0)
-        looked = dict(kept.evaluations)
-        self.latest = looked[max(looked)] if looked else {}
+        self.looks = dict(kept.evaluations[-RECENT:])
         if self.update:
-            self.after_update(looked=self.update in looked)
+            self.after_update(looked=self.update in self.looks)
 
     # --- one update
 
@@ -228,8 +242,9 @@ class Session:
         with self.phase("rollout") as between:
             traj = rollout(
                 learner.policies.current, learner.schedule, conditioning, noise,
-                microbatch=spec.microbatch, between=between,
+                microbatch=self.rows["rollout"], between=between,
             )  # fmt: skip  # x_t, x_prev, mean (K, b, S); waveform (b, S): fp32
+        sound = ranks.rows(traj.waveform.isfinite().all(-1))  # (B,)
 
         with self.phase("score"):
             paths = [""] * len(prompts)
@@ -239,7 +254,7 @@ class Session:
                 )
             scores = everyones(self.score(traj, own, Share(first, len(prompts))), ranks)  # (B, R)
             rewards = self.reward(scores)  # (B, R) -> (B,)
-            self.check_failures(rewards)
+            self.check_failures(rewards, sound)
             texts = tuple(u.text for u in prompts)
             total = rewards.total.to(self.device)
             valid = rewards.valid.to(self.device)
@@ -252,7 +267,7 @@ class Session:
             )  # fmt: skip
         self.emit(m.ClipsScored(self.update + 1, rows))
 
-        with self.phase("optimise") as between, self.undivided():
+        with self.phase("optimise") as between, learner.undivided() as undo:
             speech = batch.speech(profile, self.parts, self.update, traj, own, frames, first)
             problem = Problem(
                 learner.schedule, traj, frames, advantage[first : share.stop],
@@ -262,6 +277,9 @@ class Session:
                 learner.policies, learner.optimizer, problem, learner.settings, self.knobs,
                 between, ranks,
             )  # fmt: skip
+            if not (learner.finite() and bool(sound.any())):
+                undo()
+                done = replace(done, skipped=max(done.skipped, 1))
 
         self.update += 1
         stats = m.UpdateStats(
@@ -272,18 +290,6 @@ class Session:
         self.emit(m.UpdateFinished(self.update, stats))
         return done.skipped
 
-    @contextmanager
-    def undivided(self) -> Iterator[None]:
-        """An update that breaks off between its optimizer steps leaves the weights as before it."""
-        policy, steps = self.learner.policies.current, self.learner.settings.inner_epochs
-        before = copy.deepcopy(policy.state_dict()) if steps > 1 else None
-        try:
-            yield
-        except Exception:
-            if before is not None:
-                policy.load_state_dict(before)
-            raise
-
     def score(
         self, traj: Trajectory, prompts: list[Utterance], share: Share | None = None
     ) -> Scores:
@@ -291,13 +297,27 @@ class Session:
         if self.profile.judges.rollouts:
             models += self.parts.judges
         texts = [u.text for u in prompts]
-        return score_clips(models, traj.waveform, traj.lengths, self.rate, texts, share)
+        return score_clips(
+            models, traj.waveform, traj.lengths, self.rate, texts, self.patience, share
+        )
 
     def reward(self, scores: Scores) -> RewardBatch:
         """The sum or the ensemble, as the profile asks; ValueError where that has no scale yet."""
         if self.profile.reward.combine == "ensemble" and self.ensemble is None:
             raise ValueError("no clip has a reward before the evaluation at the start is done")
         return reward(scores, self.parts.weights, self.ensemble)
+
+    def first_scores(self, state: resume.State) -> Tensor | None:
+        """The scores of the look at the start that a state holds; ValueError where of others."""
+        scores = state.first
+        models = (*self.parts.rewards, *self.parts.judges)
+        wanted = (len(self.parts.held_out), sum(len(model.columns) for model in models))
+        if scores is not None and tuple(scores.shape) != wanted:
+            raise ValueError(
+                f"the state of update {state.update} holds {tuple(scores.shape)} scores of the "
+                f"start, and this run has {wanted}; put the run's own resume folder back"
+            )
+        return scores
 
     def fix_scales(self) -> None:
         """An ensemble's scales, from the scores at the start; the same when a session goes on."""
@@ -309,25 +329,29 @@ class Session:
             columns, self.first, self.parts.weights, self.profile.reward.spread
         )
 
-    def check_failures(self, rewards: RewardBatch) -> None:
-        """Counts failed rewards aloud; too many end the session."""
+    def check_failures(self, rewards: RewardBatch, sound: Tensor) -> None:
+        """Counts failed rewards aloud; too many of clips (B,) that are `sound` end the session."""
         for failure in rewards.failures[:3]:
             self.notice(failure, "warning")
-        failed = float((~rewards.valid).float().mean())
+        failed = float((~rewards.valid)[sound].float().mean())  # NaN where no clip is sound
         if failed > self.profile.reward.max_failed:
             raise SessionError(
                 f"the reward failed on {failed:.0%} of the clips, more than reward.max_failed = "
                 f"{self.profile.reward.max_failed:.0%}: {rewards.failures[0]}"
             )
 
-    def count_skips(self, skipped: int) -> None:
-        """Too many updates in a row that changed nothing end the session."""
-        self.skipped = self.skipped + 1 if skipped else 0
-        if self.skipped >= MAX_SKIPPED:
-            raise SessionError(
-                f"{MAX_SKIPPED} updates in a row had a loss or gradient that is not finite; the "
-                "weights are those before them. Lower the learning rate"
-            )
+    # --- after an update, and where one went wrong
+
+    def settle(self, skipped: int) -> None:
+        """Keeps what an update has made, or goes back where too many in a row made nothing."""
+        if self.setbacks.count(self.update, skipped):
+            recovery.roll_back(self)
+            return
+        self.keep()
+        samples = self.profile.train.samples_kept
+        if samples and self.ranks.leads:
+            clips.forget(self.folder, self.update - samples, self.learner.batch)
+        self.after_update()
 
     def after_update(self, looked: bool = False) -> None:
         """What is due after an update: a look (unless it has been had), a checkpoint."""
@@ -344,34 +368,23 @@ class Session:
         if self.ranks.leads and self.update % self.profile.train.resume_every == 0:
             resume.write(
                 self.folder,
-                self.learner.state(self.update, self.skipped, self.first, self.identity),
+                self.learner.state(self.update, self.setbacks.skipped, self.first, self.identity),
             )
 
-    # --- checks, evaluation, checkpoints
-
-    def check_ratio(self) -> None:
-        """The ratio must be 1 before the first update: rollout and replay are one function."""
-        prompts = sorted(self.parts.prompts, key=lambda u: u.frames)[:2]
-        errors = self.ranks.gather(self.learner.ratio_error(prompts, self.profile.seed))
-        worst = float(torch.tensor(errors).max())  # NaN if any is
-        if not worst <= self.knobs.clip_range / 10:
-            raise SessionError(
-                f"the probability ratio is not 1 before the first update: |log ratio| reaches "
-                f"{worst:.2g}, more than a tenth of the clip range {self.knobs.clip_range:g}; "
-                "rollout and replay disagree, most likely by precision (device.precision)"
-            )
-        self.notice(f"ratio is 1 before the first update: |log ratio| is at most {worst:.1g}")
+    # --- evaluation, checkpoints
 
     def look(self) -> None:
         """Evaluates on the held-out prompts; raises the alarm where the reward was fooled."""
-        if not self.profile.evaluation.every:
-            return
+        if self.profile.evaluation.every:
+            recovery.within_memory(self, self.evaluate, sentence)
+
+    def evaluate(self) -> None:
         began = time.perf_counter()
         with self.phase("evaluate") as between:
             now = evaluate(
                 self.voice, self.learner.schedule, self.parts.held_out,
                 (*self.parts.rewards, *self.parts.judges), self.profile.evaluation.seed,
-                self.profile.rollout.microbatch, between, self.ranks,
+                self.rows["rollout"], between, self.patience, self.ranks,
             )  # fmt: skip
         if self.first is None:
             self.first = now.scores.values
@@ -386,15 +399,16 @@ class Session:
                 self.voice.card.speakers, rewards, self.rate,
             )  # fmt: skip
             self.emit(m.ClipsScored(self.update, rows))
-        self.latest = now.intervals()
+        latest = now.intervals()
         if self.ensemble is not None:
-            self.latest["reward"] = interval(rewards.total)
-        took = time.perf_counter() - began
-        self.emit(m.EvaluationFinished(self.update, self.latest, took))
+            latest["reward"] = interval(rewards.total)
         for failure in now.scores.failures[:3]:
             self.notice(failure, "warning")
+        # Before the end of the evaluation, which a resumed session takes for all of it.
         if alarm := fooled(self.first, now, self.parts.weights):
             self.emit(m.AlarmRaised(self.update, alarm))
+        self.emit(m.EvaluationFinished(self.update, latest, time.perf_counter() - began))
+        self.looks = dict([*self.looks.items(), (self.update, latest)][-RECENT:])
 
     def save(self, label: str = "") -> None:
         """Writes a checkpoint that `listen` needs nothing else for."""
@@ -412,7 +426,7 @@ class Session:
             algorithm=self.profile.train.algorithm,
             update=self.update,
             knobs=asdict(self.knobs),
-            scores={name: asdict(s) if s else None for name, s in self.latest.items()},
+            scores={name: asdict(s) if s else None for name, s in self.latest().items()},
             schedule=asdict(self.parts.schedule),
             profile=self.profile.hash(),
         )
@@ -420,6 +434,10 @@ class Session:
             checkpoint.save(self.folder / path, self.voice.model, card)
         self.saved_at = self.update
         self.emit(m.CheckpointSaved(self.update, path, label))
+
+    def latest(self) -> dict[str, m.Interval | None]:
+        """Scores of the newest evaluation."""
+        return self.looks[max(self.looks)] if self.looks else {}
 
     def rescue(self) -> None:
         """After a failure: what has been learnt since the last checkpoint, where it can be kept."""
@@ -486,7 +504,10 @@ class Session:
                 start_clip.write(self.folder / path, traj, self.rate)
             scores = self.score(traj, prompts[index : index + 1])
             self.emit(clips.rendered(update, index, path, self.reward(scores)))
-        except (OSError, ValueError) as error:
+        except Exception as error:
+            lacking = self.ranks.count == 1 and out_of_memory(error)  # the others speak on
+            if not (isinstance(error, OSError | ValueError) or lacking):
+                raise
             self.emit(m.CommandRefused(self.update, sentence(error), "RenderStart"))
 
     def render_on(self, done: int, total: int) -> None:
@@ -519,6 +540,7 @@ class Session:
     def phase(self, name: m.Phase) -> Iterator[Callable[[int, int], None]]:
         """Announces and times a phase; yields what to call between its timesteps."""
         self.enter(name)
+        self.at = name
         began = time.perf_counter()
         yield lambda done, total: self.breathe(name, done, total)
         self.seconds[name] = time.perf_counter() - began

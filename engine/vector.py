@@ -58,7 +58,9 @@ def draw(figure: Figure) -> str:
         middle = f'x="{WIDTH / 2}" y="{HEIGHT / 2}" text-anchor="middle"'
         return f"{head}<text {middle}>no values</text></svg>"
     low, high = padded(*up)
-    first, last = across if across[1] > across[0] else (across[0] - 0.5, across[1] + 0.5)
+    half = max(0.5, abs(across[0]) * 1e-9)  # past 2^52 there is nothing between two numbers
+    wide = across[1] - across[0] >= half
+    first, last = across if wide else (across[0] - half, across[1] + half)
 
     def at_x(x: float) -> float:
         return LEFT + (x - first) / (last - first) * (WIDTH - LEFT - RIGHT)

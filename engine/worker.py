@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import get_args
 
-from engine import journal, launch_note, preflight, reopening
+from engine import journal, launch_note, plain_json, preflight, reopening
 from engine import messages as m
 from engine import profile as profiles
 from engine.allocator import keep_memory
@@ -31,6 +31,7 @@ from engine.distributed import RankLost, Ranks, join
 from engine.launch_note import Note
 from engine.profile import Profile
 from engine.session import Session
+from engine.visible import visible
 
 HANDED = "DLPO_TUI_SESSION"
 """Environment variable in which a launcher of ours hands over folder and profile, as JSON."""
@@ -80,7 +81,7 @@ def work(profile: Path | None, resume: Path | None, changes: Sequence[str]) -> i
         if launched and rank == 0:
             say(m.SessionEnded(0, "failed", str(error), refused=True))
         elif launched or os.environ["LOCAL_RANK"] == "0":  # once a machine, where people read it
-            print(f"dlpo-tui: {error}", file=sys.stderr)
+            print(visible(f"dlpo-tui: {error}"), file=sys.stderr)
         return 0 if launched else 2
 
 
@@ -145,7 +146,7 @@ def lead(
     if not failed:
         ranks.leave()
     elif not asked.handed:
-        print(f"dlpo-tui: {end.error}", file=sys.stderr)
+        print(visible(f"dlpo-tui: {end.error}"), file=sys.stderr)
         if end.refused and before is None:
             journal.discard(folder)
     return code
@@ -173,7 +174,7 @@ def follow(
         why = f"rank {ranks.rank}: {error}"
     code = verdict(folder, told_to_go)
     if code == 1:
-        print(why, file=sys.stderr)
+        print(visible(why), file=sys.stderr)
     return code
 
 
@@ -229,7 +230,7 @@ def obey_lines(commands: SimpleQueue[m.Command], descriptor: int = 0) -> None:
     with open(descriptor, "rb", buffering=0, closefd=False) as lines:
         for line in lines:
             with suppress(ValueError):
-                command = m.from_json(json.loads(line))
+                command = m.from_json(plain_json.parse(line))
                 if isinstance(command, get_args(m.Command)):
                     commands.put(command)
     commands.put(m.Stop())
@@ -238,7 +239,7 @@ def obey_lines(commands: SimpleQueue[m.Command], descriptor: int = 0) -> None:
 def say(event: m.Event) -> None:
     """One event as a line on stdout."""
     try:
-        print(json.dumps(m.to_json(event), ensure_ascii=False), flush=True)
+        print(plain_json.line(m.to_json(event)), flush=True)
     except (
         BrokenPipeError
     ):  # nobody listens any more; the end of the commands will stop the session

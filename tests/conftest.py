@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor, nn
 
 from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
 from engine.types import HOP, Conditioning, Policy, frame_mask
+
+settings.register_profile("fuzz", max_examples=1000)
+"""For minutes of `make fuzz`; without it a property has a hundred examples."""
 
 
 class ThreeWeights(Policy):

@@ -92,3 +92,24 @@ def test_a_score_model_is_loaded_only_when_it_is_asked_for(
     engine_loads: dict[str, list[str]],
 ) -> None:
     assert engine_loads["models"] == []
+
+
+def test_the_list_of_commands_loads_neither_profiles_nor_messages() -> None:
+    told = loaded(
+        """
+from typer.testing import CliRunner
+import dlpo_tui.cli as cli
+assert CliRunner().invoke(cli.app, ["--help"]).exit_code == 0
+told["engine"] = [name for name in sys.modules if name in ("engine.messages", "engine.profile")]
+"""
+    )
+    assert told["engine"] == []  # their dataclasses took a quarter of the time to the help
+
+
+def test_the_session_screen_appears_before_numpy() -> None:
+    told = loaded(
+        """
+import dlpo_tui.app, dlpo_tui.commands.run; tell("modules")
+"""
+    )
+    assert told == {"modules": ["textual"]}  # numpy took a fifth of the time to the first paint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from dlpo_tui import completion
-from dlpo_tui.console import Exit, one_sentence, progress_bar, tell
+from dlpo_tui.console import Console, Exit, one_sentence, progress_bar, tell
 from dlpo_tui.formats import MISSING, column_decimals, score, squeezed
 from dlpo_tui.voice_files import require_file, resolved
+from engine import plain_json
 
 if TYPE_CHECKING:
     from engine.comparison import Comparison, Row, Side
@@ -119,9 +118,9 @@ def show(done: Comparison, heard: Preference | None, as_json: bool) -> None:
         tell(notice)
     if as_json:
         told = done.plain() | ({"listening": heard.plain(done.texts)} if heard else {})
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        typer.echo(plain_json.line(told))
         return
-    console = Console(highlight=False)
+    console = Console()
     if heard is not None:
         draw_preference(heard, console)
     draw(done, console)

@@ -10,6 +10,7 @@ import typer
 
 from dlpo_tui import config
 from dlpo_tui.console import err, one_sentence, tell
+from engine.visible import visible
 
 app = typer.Typer(no_args_is_help=True, help="Your settings: theme, sound, keys.")
 SCREENS = ("run", "replay", "listen", "compare")
@@ -35,7 +36,7 @@ def settle(
 @app.command()
 def path() -> None:
     """Say where the settings lie."""
-    typer.echo(config.path())
+    typer.echo(visible(str(config.path())))
 
 
 @app.command()
@@ -47,10 +48,11 @@ def show() -> None:
 
         typer.echo(f'theme = "{settings.theme or "calm"}"')
         typer.echo(f"ascii = {str(settings.ascii).lower()}")
-        typer.echo(f'\n[sound]\ndevice = "{settings.device}"\nvolume = {settings.volume}\n\n[keys]')
+        typer.echo(f'\n[sound]\ndevice = "{visible(settings.device)}"')
+        typer.echo(f"volume = {settings.volume}\n\n[keys]")
         for key in KEYS:
             if key.action:
-                keys = settings.keys.get(key.name, key.keys)
+                keys = visible(settings.keys.get(key.name, key.keys))
                 typer.echo(f'{key.name} = "{keys}"' + (f"  # {key.help}" if key.help else ""))
 
 

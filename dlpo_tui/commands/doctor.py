@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dlpo_tui.console import Exit, one_sentence, progress_bar
+from dlpo_tui.console import Console, Exit, one_sentence, progress_bar
 from dlpo_tui.formats import duration
-from engine import profile as profiles
 
 if TYPE_CHECKING:
     import torch
 
     from engine.checkpoint import Voice
     from engine.doctor import Finding
+    from engine.profile import Profile
 
 SLOW_SECONDS = 60.0
 """An update past this is a long wait for a first look."""
@@ -66,13 +65,14 @@ def speed(device: torch.device, seconds: float) -> list[Finding]:
     from engine import speed as clock
     from engine.device import choose_dtype
     from engine.doctor import Finding
+    from engine.profile import DeviceSpec
     from engine.rewards import registry
 
     settings = quickstart()
     with progress_bar("measuring") as advance:
         advance(0, 1, "loading the voice and the score models")
         voice = checkpoint.load("bundled", device)
-        voice.model.decoder.compute_dtype = choose_dtype(profiles.DeviceSpec(), device)
+        voice.model.decoder.compute_dtype = choose_dtype(DeviceSpec(), device)
         wanted = (*settings.reward.models, *settings.judges.models)
         names = dict.fromkeys(map(registry.model_of, wanted))
         models = [registry.load(n, str(device)) for n in names if not registry.missing(n)]
@@ -100,12 +100,13 @@ def speed(device: torch.device, seconds: float) -> list[Finding]:
     ]  # fmt: skip
 
 
-def quickstart() -> profiles.Profile:
+def quickstart() -> Profile:
     """The quickstart profile; the defaults where it is not at hand."""
     from engine.explain import listed
+    from engine.profile import Profile, load
 
     found = [one.path for one in listed() if one.name == "quickstart"]
-    return profiles.load(found[0]) if found else profiles.Profile(name="the default profile")
+    return load(found[0]) if found else Profile(name="the default profile")
 
 
 def mean_seconds(voice: Voice) -> float:
@@ -138,7 +139,7 @@ def draw(found: list[Finding]) -> None:
     """The table, then for each that is not ok one line on how to mend it, whole to copy."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a locale without our signs is told of, not died
-    console = Console(highlight=False)
+    console = Console()
     grid = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)

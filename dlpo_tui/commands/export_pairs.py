@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from dlpo_tui import completion
 from dlpo_tui.console import one_sentence, tell
+from engine import plain_json
 
 if TYPE_CHECKING:
     from engine.human_pairs import Export
@@ -43,7 +43,7 @@ def export_pairs(
         if not done.rows:
             told = left_out(done)
             raise PairsError(f"there is no preference to export{told and f': {told}'}")
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in done.rows)
+        lines = "".join(plain_json.line(row) + "\n" for row in done.rows)
         if out is None:
             typer.echo(lines, nl=False)
         else:

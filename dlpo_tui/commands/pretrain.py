@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dlpo_tui.console import Changes, one_sentence, tell
-from engine import profile as profiles
 
 if TYPE_CHECKING:
     from engine.pretrain import Progress
@@ -37,8 +36,10 @@ def pretrain(
     """Train a base voice from prepared corpora; goes on where it stopped."""
     from dataclasses import asdict
 
+    from engine.profile import load_pretrain
+
     with one_sentence():
-        settings = profiles.load_pretrain(profile, changes)
+        settings = load_pretrain(profile, changes)
         from engine.data import open_corpora
         from engine.pretrain import Trainer
 

@@ -6,18 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from dlpo_tui import completion
-from dlpo_tui.console import Changes, one_sentence, tell
-from engine import explain as explanation
-from engine import profile as profiles
-from engine.profile import PretrainProfile, Profile, ProfileError
+from dlpo_tui.console import Changes, Console, one_sentence, tell
+from engine.visible import visible
 
 if TYPE_CHECKING:
     from engine.explain import Key, Section
+    from engine.profile import PretrainProfile, Profile
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -27,8 +25,10 @@ def show(context: typer.Context) -> None:
     """List the profiles, check one, or explain what a key means."""
     if context.invoked_subcommand is not None:
         return
-    console = Console(highlight=False)
-    found = explanation.listed()
+    from engine.explain import listed
+
+    console = Console()
+    found = listed()
     if not found:
         tell("there is no profile in profiles/; dlpo-tui profiles explain says what one may hold")
     width = max((len(one.name) for one in found), default=0)
@@ -56,24 +56,30 @@ def check(
     changes: Changes = [],  # noqa: B006
 ) -> None:
     """Say whether a profile is fine, or what is not, in one sentence."""
+    from engine.profile import Profile
+
     with one_sentence():
         settings, _ = load(file, changes)
         if isinstance(settings, Profile):
             check_names(settings, file)
         use = "a session" if isinstance(settings, Profile) else "pretraining"
-        typer.echo(f"ok: {file} is a profile of {use}")
+        typer.echo(visible(f"ok: {file} is a profile of {use}"))
 
 
 def load(file: Path, changes: list[str]) -> tuple[Profile | PretrainProfile, dict[str, object]]:
     """The profile, of whichever kind its keys say, and the table it was read from."""
+    from engine import profile as profiles
+    from engine.explain import kind_of
+
     table = profiles.read(file, changes)
-    if explanation.kind_of(table) is PretrainProfile:
+    if kind_of(table) is profiles.PretrainProfile:
         return profiles.load_pretrain(file, changes), table
     return profiles.load(file, changes), table
 
 
 def check_names(settings: Profile, file: Path) -> None:
     """The scores, whose names the registry knows and a profile's types do not."""
+    from engine.profile import ProfileError
     from engine.rewards import registry
 
     judges = (*settings.judges.models, *settings.judges.optional)
@@ -96,20 +102,23 @@ def explain(
     ] = None,
 ) -> None:
     """Say what each key of a profile means, its type, its default and its choices."""
+    from engine.explain import chosen, find, sections
+    from engine.profile import PretrainProfile, Profile
+
     with one_sentence():
         kind: type[Profile] | type[PretrainProfile] = PretrainProfile if pretrain else Profile
         set_there: dict[str, str] = {}
         if of is not None:
             settings, table = load(of, [])
             kind = type(settings)
-            set_there = explanation.chosen(settings, table)
-        known = explanation.sections(kind)
-        draw(explanation.find(known, key) if key else known, set_there)
+            set_there = chosen(settings, table)
+        known = sections(kind)
+        draw(find(known, key) if key else known, set_there)
 
 
 def draw(sections: tuple[Section, ...], set_there: dict[str, str]) -> None:
     """Every key as it would stand in a profile, with its meaning under it."""
-    console = Console(highlight=False)
+    console = Console()
     for at, section in enumerate(sections):
         if at:
             console.print()

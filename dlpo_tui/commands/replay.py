@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from dlpo_tui import completion
-from dlpo_tui.console import Exit, one_sentence, tell
-from engine import messages as m
+from dlpo_tui.console import Console, Exit, one_sentence, tell
+from engine import plain_json
 
 
 def replay(
@@ -64,12 +62,13 @@ def lines(run: Path, as_json: bool) -> int:
     from dlpo_tui.lines import Lines
     from dlpo_tui.replaying import verdict
     from engine import journal
+    from engine.messages import to_json
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     told = Lines(console, quiet=as_json)
     for event in journal.events(run):
         if as_json:
-            sys.stdout.write(json.dumps(m.to_json(event), ensure_ascii=False) + "\n")
+            sys.stdout.write(plain_json.line(to_json(event)) + "\n")
         told.show(event)
     tell(f"replay {verdict(told.now, run)}")
     return Exit.DONE

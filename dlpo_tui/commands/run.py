@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import sys
@@ -12,16 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from dlpo_tui import completion
-from dlpo_tui.console import Changes, Exit, err, one_sentence, tell
+from dlpo_tui.console import Changes, Console, Exit, err, one_sentence, tell
 from dlpo_tui.endings import forget_terminal, heeded
-from engine import messages as m
-from engine import profile as profiles
+from engine import plain_json
 from engine.allocator import keep_memory
 
 if TYPE_CHECKING:
+    from engine.messages import Emit, Event, Send, SessionEnded, Snapshot
     from engine.profile import Profile
 
 
@@ -71,7 +69,7 @@ class Opening:
 
     settings: Profile
     folder: Path
-    before: m.Snapshot | None
+    before: Snapshot | None
     """The fold of the journal so far; None: a new run."""
 
 
@@ -82,9 +80,11 @@ def open_run(
     if resume is not None:
         if profile is not None or branch is not None:
             raise ValueError("--resume goes on with a run as it was: leave out PROFILE and --from")
+        from engine.journal import check_free
         from engine.reopening import reopen
 
         settings, before = reopen(resume, changes)
+        check_free(resume)  # before anything of it is written
         keep_profile(settings, resume)
         opening = Opening(settings, resume, before)
     elif branch is not None:
@@ -92,7 +92,9 @@ def open_run(
 
         opening = new_run(resuming.branch(branch, profile, changes))
     elif profile is not None:
-        opening = new_run(profiles.load(profile, changes))
+        from engine.profile import load
+
+        opening = new_run(load(profile, changes))
     else:
         raise ValueError(
             "name a profile, such as profiles/quickstart.toml, or go on with --resume RUN"
@@ -124,7 +126,9 @@ def keep_profile(settings: Profile, folder: Path) -> None:
 
 def log_to(folder: Path) -> None:
     """What libraries print goes to the run's session.log."""
-    handler = logging.FileHandler(folder / "session.log", encoding="utf-8")
+    from engine.files import own_file
+
+    handler = logging.FileHandler(own_file(folder / "session.log"), encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -137,7 +141,7 @@ def screen_run(opening: Opening) -> int:
     from dlpo_tui.app import run_app
     from dlpo_tui.bridge import Bridge, SessionLike
 
-    def open_here(emit: m.Emit) -> SessionLike:
+    def open_here(emit: Emit) -> SessionLike:
         # Here, behind the first paint: both load torch.
         from engine import preflight
         from engine.launch import open_session
@@ -159,6 +163,7 @@ def screen_run(opening: Opening) -> int:
 def headless_run(opening: Opening, as_json: bool) -> int:
     """The session in this thread, its events as lines; an interrupt stops it in good order."""
     from dlpo_tui.lines import Lines
+    from engine.messages import SessionEnded, to_json
 
     keep_memory()
     with err.status("looking for what the profile names"):  # on a terminal only
@@ -168,21 +173,21 @@ def headless_run(opening: Opening, as_json: bool) -> int:
         try:
             if opening.before is None:
                 preflight.check(opening.settings)
-        except ValueError:
+        except (ValueError, OSError):
             from engine.journal import discard
 
             discard(opening.folder)
             raise
-    console = err if as_json else Console(highlight=False, soft_wrap=True)
+    console = err if as_json else Console(soft_wrap=True)
     lines = Lines(console, quiet=as_json, before=opening.before)
-    ended: list[m.SessionEnded] = []
+    ended: list[SessionEnded] = []
 
-    def emit(event: m.Event) -> None:
+    def emit(event: Event) -> None:
         if as_json:
-            sys.stdout.write(json.dumps(m.to_json(event), ensure_ascii=False) + "\n")
+            sys.stdout.write(plain_json.line(to_json(event)) + "\n")
             sys.stdout.flush()
         lines.show(event)
-        if isinstance(event, m.SessionEnded):
+        if isinstance(event, SessionEnded):
             ended.append(event)
 
     session = open_session(opening.settings, opening.folder, emit, opening.before)
@@ -196,12 +201,14 @@ def headless_run(opening: Opening, as_json: bool) -> int:
     return Exit.FAILED if ended and ended[0].reason == "failed" else Exit.DONE
 
 
-def stop_on_interrupt(send: m.Send) -> list[bool]:
+def stop_on_interrupt(send: Send) -> list[bool]:
     """The first Ctrl-C asks the session to stop and save, a second one ends at once.
 
     A wish to end from outside (SIGTERM), or a terminal that is closed (SIGHUP), is the first; with
     the terminal, the words go, too.
     """
+    from engine.messages import Stop
+
     interrupted: list[bool] = []
 
     def handler(signum: int, frame: object) -> None:
@@ -211,19 +218,19 @@ def stop_on_interrupt(send: m.Send) -> list[bool]:
         if signum == signal.SIGHUP:
             forget_terminal()
         tell("stopping and saving; once more to end at once")
-        send(m.Stop())
+        send(Stop())
 
     for number in (signal.SIGINT, *heeded()):
         signal.signal(number, handler)
     return interrupted
 
 
-def refused(now: m.Snapshot) -> bool:
+def refused(now: Snapshot) -> bool:
     """Whether the session ended on bad input before anything began."""
     return now.ended is not None and now.ended.refused
 
 
-def farewell(now: m.Snapshot, opening: Opening) -> None:
+def farewell(now: Snapshot, opening: Opening) -> None:
     """After the screen: what there is now, and what to do with it; a refused run leaves nothing."""
     folder = opening.folder
     if now.ended is not None and now.ended.refused:

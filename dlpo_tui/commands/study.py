@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ import typer
 
 from dlpo_tui import completion
 from dlpo_tui.console import Exit, err, one_sentence, progress_bar, tell
+from engine import plain_json
+from engine.visible import lines
 
 if TYPE_CHECKING:
     from engine.messages import Progressing
@@ -88,7 +89,7 @@ def show(table: Table, as_json: bool) -> None:
     """The table on stdout, as JSON or as it stands in table.md."""
     from engine.study.table import markdown
 
-    typer.echo(json.dumps(table.plain(), ensure_ascii=False) if as_json else markdown(table))
+    typer.echo(plain_json.line(table.plain()) if as_json else lines(markdown(table)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ HEADINGS: dict[Place, str] = {
 SIGNS = (
     ("▲", "knob", "a knob was changed"),
     ("┴", "checkpoint", "a checkpoint was saved"),
+    ("◂", "rollback", "the session went back here, with half the learning rate"),
     ("!", "alarm", "the reward rose while a judge fell"),
     ("●", "points", "an evaluation; its clips in the table"),
 )

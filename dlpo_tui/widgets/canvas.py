@@ -11,8 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from dlpo_tui.widgets.plot import EIGHTHS
-
+EIGHTHS = " ▁▂▃▄▅▆▇█"
 HALF = 0.5
 """A cell covered so far by a band keeps the band's ground under a curve."""
 

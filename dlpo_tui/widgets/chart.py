@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.color import Color
 from rich.segment import Segment
@@ -15,12 +15,13 @@ from textual.message import Message
 from textual.strip import Strip
 
 from dlpo_tui import formats
-from dlpo_tui.widgets.canvas import Canvas
-from dlpo_tui.widgets.drawing import ROLES, Drawing, Strength, role
+from dlpo_tui.widgets.canvas import EIGHTHS, Canvas
 from dlpo_tui.widgets.lines import Inked
-from dlpo_tui.widgets.plot import EIGHTHS
-from dlpo_tui.widgets.series import Series
+from dlpo_tui.widgets.series import ROLES, Series, Strength, role
 from dlpo_tui.widgets.view import MARKS, Figure
+
+if TYPE_CHECKING:
+    from dlpo_tui.widgets.drawing import Drawing
 
 STRENGTHS: dict[Strength, float] = {"faint": 0.45, "tint": 0.27}
 """How much of an ink is left in a curve beneath its trend, and in a band."""
@@ -102,6 +103,8 @@ class Chart(Inked):
         self.drawing = None
         if self.figure is None or size.width < LEAST[0] or size.height < LEAST[1]:
             return [Strip.blank(size.width, self.paper)] * max(size.height - 1, 1)
+        from dlpo_tui.widgets.drawing import Drawing  # numpy, after the first paint
+
         canvas = Canvas(size.width, size.height - 1, self.paper)
         self.drawing = Drawing(self.figure, canvas, self.colour)
         self.drawing.draw()

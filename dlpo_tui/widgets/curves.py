@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeAlias
 
 from dlpo_tui import formats
-from dlpo_tui.widgets.scaled import Limits
+from dlpo_tui.widgets.axis import Limits
 from dlpo_tui.widgets.series import Series, Shape, Wording
 from dlpo_tui.widgets.view import Figure, View
 from engine.messages import Column, Interval, Snapshot

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 from rich.color import Color
 
 from dlpo_tui.widgets import plot
+from dlpo_tui.widgets.axis import Span
 from dlpo_tui.widgets.canvas import Canvas
-from dlpo_tui.widgets.plot import Numbers, Span
+from dlpo_tui.widgets.plot import Numbers
 from dlpo_tui.widgets.scaled import Curve, ready, value_span
-from dlpo_tui.widgets.series import Series
+from dlpo_tui.widgets.series import Strength, role
 from dlpo_tui.widgets.ticks import axis_ticks
 from dlpo_tui.widgets.view import MARKS, Figure
 
@@ -20,7 +20,6 @@ CROWD = 3
 """Cells that a point on a line needs for itself."""
 LEAST_MARGIN = 6
 """Cells left of the plots at least: those of charts below one another stand in line."""
-Strength = Literal["full", "faint", "tint"]
 Colours = Callable[[str, Strength], Color | None]
 """From an ink's name and how strong it is to be."""
 
@@ -83,20 +82,20 @@ class Drawing:
         self.axes()
         if all(span is None for span in self.spans.values()):
             self.excuse()
-        for curve, role in self.inked():
-            self.band(curve, role)
+        for curve, ink in self.inked():
+            self.band(curve, ink)
         self.marks()
         self.ends()
         # Backwards, so that the first series, the chart's subject, lies on the others.
-        for curve, role in reversed(self.inked()):
+        for curve, ink in reversed(self.inked()):
             if len(curve.smooth):
-                self.line(curve, curve.y, self.colours(role, "faint"))
-        for curve, role in reversed(self.inked()):
+                self.line(curve, curve.y, self.colours(ink, "faint"))
+        for curve, ink in reversed(self.inked()):
             self.line(
-                curve, curve.smooth if len(curve.smooth) else curve.y, self.colours(role, "full")
+                curve, curve.smooth if len(curve.smooth) else curve.y, self.colours(ink, "full")
             )
-        for curve, role in self.inked():
-            self.points(curve, self.colours(role, "full"))
+        for curve, ink in self.inked():
+            self.points(curve, self.colours(ink, "full"))
 
     def inked(self) -> list[tuple[Curve, str]]:
         return [(curve, role(curve.series, i)) for i, curve in enumerate(self.curves)]
@@ -171,11 +170,3 @@ class Drawing:
             column = self.column(x)
             if column is not None and not math.isnan(y):
                 self.canvas.put(column, self.row(span, y), "●", colour)
-
-
-ROLES = ("first", "second", "third")
-
-
-def role(series: Series, index: int) -> str:
-    """The ink of a chart's curve."""
-    return "points" if series.shape == "points" else ROLES[min(index, len(ROLES) - 1)]

@@ -7,12 +7,12 @@ keeps only its first, last, lowest and highest: numpy finds them, Python joins t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dlpo_tui.widgets.axis import Span
 from dlpo_tui.widgets.series import Shape, Value
 
 Numbers: TypeAlias = NDArray[np.float64]
@@ -26,20 +26,6 @@ WEIGHTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])[:, 
 """Bits of a braille character by dot row and dot column."""
 LARGEST = 1e150
 """Past this, differences and ratios of values overflow; NaN is on neither side."""
-EIGHTHS = " ▁▂▃▄▅▆▇█"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of an axis; of a logarithmic one in powers of ten."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    def share(self, value: float) -> float:
-        """0 at `low`, 1 at `high`."""
-        return (value - self.low) / (self.high - self.low)
 
 
 def array(values: Sequence[Value] | Numbers) -> Numbers:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dlpo_tui.widgets.plot import Numbers, Span, array
+from dlpo_tui.widgets.axis import Limits, Span
+from dlpo_tui.widgets.plot import Numbers, array
 from dlpo_tui.widgets.series import Series
 
 SMALLEST = 1e-12
@@ -84,18 +85,6 @@ def averaged(values: Numbers, weight: float) -> Numbers:
             value = mean / (1 - counted)
         out.append(value)
     return np.array(out, dtype=np.float64)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What an axis must keep to, in the values' own unit."""
-
-    least: float | None = None
-    """Where the unit starts."""
-    most: float | None = None
-    """Where it ends."""
-    reach: float = -math.inf
-    """How far up the axis goes at least, so that rounding is not magnified into a curve."""
 
 
 def value_span(curves: Sequence[Curve], limits: Limits | None = None) -> Span | None:

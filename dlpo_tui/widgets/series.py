@@ -12,6 +12,9 @@ from dlpo_tui import formats
 
 Value: TypeAlias = float | None
 Shape: TypeAlias = Literal["line", "dashes", "dots", "points", "joined", "area"]
+Strength: TypeAlias = Literal["full", "faint", "tint"]
+ROLES = ("first", "second", "third")
+"""The inks of a chart's curves, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +79,8 @@ class Series:
         if words.interval and low is not None and high is not None:
             told += f" ±{words.number((high - low) / 2)}"
         return f"{told} {words.unit}" if words.unit and not brief else told
+
+
+def role(series: Series, index: int) -> str:
+    """The ink of a chart's curve."""
+    return "points" if series.shape == "points" else ROLES[min(index, len(ROLES) - 1)]

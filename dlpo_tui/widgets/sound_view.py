@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -19,9 +19,10 @@ from textual.worker import Worker, WorkerState
 
 from dlpo_tui import formats
 from dlpo_tui.glyphs import Ascii
-from dlpo_tui.widgets import sound_picture
 from dlpo_tui.widgets.lines import Inked
-from dlpo_tui.widgets.sound_picture import Picture
+
+if TYPE_CHECKING:
+    from dlpo_tui.widgets.sound_picture import Picture
 
 KEPT = 8
 """Pictures kept: going back to a clip just seen reads nothing."""
@@ -77,7 +78,7 @@ class SoundView(Inked):
         """Where it is playing, from its beginning; None: it does not sound."""
         picture = self.picture
         head = None
-        if seconds is not None and isinstance(picture, Picture):
+        if seconds is not None and picture and not isinstance(picture, str):
             share = min(max(seconds / picture.seconds, 0.0), 1.0)
             head = min(int(share * self.size.width), self.size.width - 1)
         if head != self._head:
@@ -132,7 +133,7 @@ class SoundView(Inked):
 
     def on_click(self, event: events.Click) -> None:
         picture = self.picture
-        if isinstance(picture, Picture) and self.path is not None:
+        if picture and not isinstance(picture, str) and self.path is not None:
             event.stop()
             share = event.x / max(self.size.width, 1)
             self.post_message(self.Sought(self.path, share * picture.seconds))
@@ -142,7 +143,7 @@ class SoundView(Inked):
     def render_line(self, y: int) -> Strip:
         width, height = self.size
         picture = self.picture
-        if not isinstance(picture, Picture) or width < 4:
+        if picture is None or isinstance(picture, str) or width < 4:
             told = picture if isinstance(picture, str) else None
             return self.strip(self.sentence(y, told), self.paper)
         rows = self.wave_rows(height)
@@ -170,8 +171,10 @@ class SoundView(Inked):
         return rows[y] if y < len(rows) else Text()
 
     def draw(self, picture: Picture, width: int, height: int) -> tuple[list[str], list[Strip]]:
+        from dlpo_tui.widgets import sound_picture
+
         other = self._pictures.get(self.beside) if self.beside else None
-        both = [picture, other] if isinstance(other, Picture) else [picture]
+        both = [picture] if other is None or isinstance(other, str) else [picture, other]
         rows = self.wave_rows(height)
         wave = sound_picture.outline(picture.wave, max(p.peak for p in both), width, rows)
         loudest, left = max(p.loudest for p in both), max(height - 1 - rows, 0)
@@ -253,6 +256,8 @@ class SoundView(Inked):
 
 def read(path: Path) -> Picture | str:
     """The picture of a file, or the sentence why there is none."""
+    from dlpo_tui.widgets import sound_picture  # numpy, after the first paint
+
     try:
         return sound_picture.read(path)
     except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dlpo_tui.widgets.plot import Span
+from dlpo_tui.widgets.axis import Span
 
 STEPS = ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,))
 """Within a decade of a logarithmic axis, from many ticks to few."""

@@ -11,15 +11,14 @@ from pathlib import PurePath
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from dlpo_tui import formats
-from dlpo_tui.widgets.plot import Span
-from dlpo_tui.widgets.scaled import Limits
+from dlpo_tui.widgets.axis import Limits, Span
 from dlpo_tui.widgets.series import Series, Shape, Wording
 from engine.messages import Interval, Mark, Snapshot, UpdateStats
 
 Evaluations: TypeAlias = tuple[tuple[int, dict[str, Interval | None]], ...]
 Row = TypeVar("Row")
 
-MARKS = {"checkpoint": "┴", "knob": "▲", "alarm": "!"}
+MARKS = {"checkpoint": "┴", "knob": "▲", "rollback": "◂", "alarm": "!"}
 """On the horizontal axis, the most important last: it is drawn over the others."""
 LEAD = 100
 """Updates before the window that a moving average starts from: 0.9 ** 100 is nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dlpo_tui.widgets.plot import Span
+from dlpo_tui.widgets.axis import Span
 
 SHORTEST = 10
 """Updates that an axis covers at least: two points are not stretched over the whole chart."""

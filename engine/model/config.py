@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from math import prod
 from typing import Any
 
+from engine import plain_json
 from engine.types import HOP
 
 _FALLING = ((1, 2, 4, 8),) * 3 + ((1, 2, 1, 2),) * 2
@@ -201,8 +202,8 @@ class ModelConfig:
                 that do not fit together; one sentence that names the key.
         """
         try:
-            given = json.loads(text)
-        except json.JSONDecodeError as error:
+            given = plain_json.parse(text)
+        except ValueError as error:
             raise ValueError(f"model config: not JSON ({error})") from None
         if not isinstance(given, dict):
             raise ValueError("model config: the JSON must be an object")
@@ -265,7 +266,10 @@ def _whole(key: str, value: Any) -> int:
 def _real(key: str, value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError(f"model config: {key} must be a number, not {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"model config: {key} is a number past every float") from None
 
 
 def _row(key: str, value: Any) -> tuple[int, ...]:

@@ -11,6 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.model.config import ModelConfig
+from engine.model.interpolation import (
+    WORTHWHILE,
+    convolve_upsampled,
+    downsample,
+    hold_edge,
+    upsample,
+)
 from engine.types import Policy, frame_mask
 
 
@@ -213,10 +220,12 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(B, C_in, T) -> (B, C_out, T / factor); mask (B, 1, T / factor)."""
-        y = downsample(x, self.factor)
+        x = downsample(x, self.factor)
+        y = x
         for conv in self.main_branch.values():
             y = conv(y, mask)
-        residual = downsample(self.residual_branch(x), self.factor)
+        # maum's has its one tap before the downsampling: mixing channels, it may as well follow.
+        residual: Tensor = self.residual_branch(x)
         return y + (residual if mask is None else residual * mask)
 
 
@@ -246,7 +255,7 @@ class UpBlock(nn.Module):
         super().__init__()
         self.factor = factor
         name, place = ("noupsampling", "1") if factor == 1 else ("upsampling", "2")
-        self._entry = name, place
+        self._name_of_entry = name, place
         a, b, c, d = dilations
         self.first_block_main_branch = nn.ModuleDict(
             {
@@ -281,17 +290,26 @@ class UpBlock(nn.Module):
         """
         if before is not None and self.factor > 1:
             x = hold_edge(x, before)
-        activated = upsample(_lrelu(x), self.factor)
-        if mask is not None:
-            activated = activated * mask
-        name, place = self._entry
-        entry = self.first_block_main_branch[name]
-        assert isinstance(entry, nn.ModuleDict)
-        y = self.first_block_main_branch["modulation"](entry[place](activated), scale, shift)
+        y = self.first_block_main_branch["modulation"](self._enter(x, mask), scale, shift)
         y = y + upsample(self.first_block_residual_branch(x), self.factor)
         second = self.second_block_main_branch["modulation_0"](y, scale, shift)
         out: Tensor = y + self.second_block_main_branch["modulation_1"](second, scale, shift)
         return out
+
+    def _enter(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Conv(up(LReLU(x))), (B, C_out, T x factor), before the first modulation."""
+        name, place = self._name_of_entry
+        entry = self.first_block_main_branch[name]
+        assert isinstance(entry, nn.ModuleDict)
+        convolution, activated, factor = entry[place], _lrelu(x), self.factor
+        assert isinstance(convolution, Conv)
+        if factor >= WORTHWHILE and x.device.type == "cpu":  # a GPU would rather multiply
+            inner = convolution.conv1d
+            dilation = inner.dilation[0]
+            return convolve_upsampled(activated, factor, inner.weight, inner.bias, dilation, mask)
+        activated = upsample(activated, factor)
+        y: Tensor = convolution(activated if mask is None else activated * mask)
+        return y
 
 
 class DoubleUpBlock(UpBlock):
@@ -314,50 +332,6 @@ class DoubleUpBlock(UpBlock):
         """(B, C_in, T) -> (B, C_out, T x factor)."""
         x = self.upsampling_basic_block(x, scale, shift, before, mask)
         return super().forward(x, scale, shift, mask, mask)
-
-
-def upsample(x: Tensor, factor: int) -> Tensor:
-    """Linear interpolation (B, C, T) -> (B, C, T x factor), half-pixel centres, edges held."""
-    if factor == 1:
-        return x
-    if x.device.type == "cpu":
-        return F.interpolate(x, size=x.shape[-1] * factor, mode="linear", align_corners=False)
-    return upsample_by_lerp(x, factor)
-
-
-def upsample_by_lerp(x: Tensor, factor: int) -> Tensor:
-    """`upsample`, in x's dtype, out of operations that a GPU has fast kernels for.
-
-    CUDA's linear interpolation gives a thread one moment of all rows and channels: two thirds of
-    a training step on an H200 went there.
-    """
-    before = torch.cat((x[..., :1], x[..., :-1]), dim=-1)
-    behind = torch.cat((x[..., 1:], x[..., -1:]), dim=-1)
-    places = (torch.arange(factor, device=x.device) + 0.5) / factor - 0.5
-    first = factor // 2  # outputs that lie before the middle of their input
-    left = torch.lerp(x[..., None], before[..., None], -places[:first].to(x.dtype))
-    right = torch.lerp(x[..., None], behind[..., None], places[first:].to(x.dtype))
-    return torch.cat((left, right), dim=-1).flatten(-2)
-
-
-def downsample(x: Tensor, factor: int) -> Tensor:
-    """Linear interpolation (B, C, T) -> (B, C, T / factor) with half-pixel centres.
-
-    Each output lies at the middle of its factor inputs: the middle one of an odd number, the
-    mean of the middle two of an even number. T is a multiple of the factor.
-    """
-    if factor % 2:
-        return x[..., factor // 2 :: factor]
-    return (x[..., factor // 2 - 1 :: factor] + x[..., factor // 2 :: factor]) / 2
-
-
-def hold_edge(x: Tensor, real: Tensor) -> Tensor:
-    """Repeats each row's last real value once behind it, as interpolation does at a true edge.
-
-    x (B, C, T), real (B, 1, T) bool: True, then False.
-    """
-    just_behind = F.pad(real[..., :-1], (1, 0), value=True) & ~real
-    return torch.where(just_behind, F.pad(x[..., :-1], (1, 0)), x)
 
 
 def _lrelu(x: Tensor, inplace: bool = False) -> Tensor:

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from engine import audio
+from engine.device import out_of_memory
 from engine.distributed import Ranks
 from engine.messages import Column
 from engine.rewards.ensemble import Ensemble
+from engine.rewards.patience import Patience, TooSlow
 from engine.rewards.registry import unknown_name
 from engine.types import RewardBatch
 
@@ -81,12 +83,13 @@ def score_clips(
     lengths: Tensor,
     hz: int,
     texts: Sequence[str],
+    patience: Patience | None = None,
     share: Share | None = None,
 ) -> Scores:
     """Scores each clip without its padding; values on the waveform's device.
 
     Clips of one length go through a model together, resampled once for each rate. A model
-    that raises is tried again clip by clip, so that one bad clip fails alone.
+    that raises, or takes too long, is tried again clip by clip, so that one bad clip fails alone.
 
     Args:
         models: R columns between them, no column twice.
@@ -94,11 +97,14 @@ def score_clips(
         lengths: (B,) int64 audio samples of each row; 0 is a failed row.
         hz: of the waveform.
         texts: B sentences, what the clips should say.
+        patience: how long a model is waited for; None: however long.
         share: which clips of a larger batch these are, for what is told of failures.
 
     Raises:
         ValueError: the arguments do not fit one another.
+        MemoryError, torch.OutOfMemoryError: not even one clip found room.
     """
+    patience = patience or Patience()
     _check_arguments(models, waveform, lengths, texts)
     counts = [int(n) for n in lengths]
     log = _FailureLog(len(counts), share or Share(0, len(counts)))
@@ -121,7 +127,8 @@ def score_clips(
             if rate not in at_rate:
                 at_rate[rate] = audio.resample(clips, hz, rate)
             spoken = tuple(texts[row] for row in rows)
-            values[rows, start:stop] = _call(model, at_rate[rate], spoken, rows, log).to(values)
+            asked = _Asked(model, patience, log)
+            values[rows, start:stop] = asked(at_rate[rate], spoken, rows).to(values)
             start = stop
     return Scores(columns, values, log.sentences())
 
@@ -185,38 +192,46 @@ def _check_arguments(
         )
 
 
-def _call(
-    model: ScoreModel, waves: Tensor, texts: tuple[str, ...], rows: list[int], log: _FailureLog
-) -> Tensor:
-    """One model on clips of one length, (G, S) -> (G, columns), NaN where it failed."""
-    due = (len(rows), len(model.columns))
-    failed = torch.full(due, math.nan)
-    try:
-        values = model(waves, texts)
-    except Exception as error:
-        if len(rows) == 1:
-            log.model(rows[0], model.name, _reason(error))
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One model, and what is done where it fails."""
+
+    model: ScoreModel
+    patience: Patience
+    log: _FailureLog
+
+    def __call__(self, waves: Tensor, texts: tuple[str, ...], rows: list[int]) -> Tensor:
+        """Clips of one length, (G, S) -> (G, columns), NaN where it failed."""
+        model, due = self.model, (len(rows), len(self.model.columns))
+        failed = torch.full(due, math.nan)
+        try:
+            values = self.patience.ask(model.name, lambda: model(waves, texts))
+        except Exception as error:
+            if len(rows) == 1:
+                if out_of_memory(error):  # no fault of the clip
+                    raise
+                self.log.model(rows[0], model.name, _reason(error))
+                return failed
+            values = None
+        if values is None and len(rows) > 1:  # here what the error held on to is free again
+            single = [self(waves[i : i + 1], texts[i : i + 1], [rows[i]]) for i in range(len(rows))]
+            # A row that failed is on the CPU, whatever device the model returns.
+            return torch.cat([value.cpu() for value in single])
+        if not isinstance(values, Tensor) or tuple(values.shape) != due:
+            returned = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            for row in rows:
+                self.log.model(row, model.name, f"it returned shape {returned}, not {due}")
             return failed
-        single = [
-            _call(model, waves[i : i + 1], texts[i : i + 1], [row], log)
-            for i, row in enumerate(rows)
-        ]
-        # A row that failed is on the CPU, whatever device the model returns.
-        return torch.cat([value.cpu() for value in single])
-    if tuple(values.shape) != due:
-        for row in rows:
-            log.model(row, model.name, f"it returned shape {tuple(values.shape)}, not {due}")
-        return failed
-    finite = torch.isfinite(values)
-    for i, j in (~finite).nonzero().tolist():
-        shown = f"{model.columns[j].name} = {float(values[i, j])}"
-        log.model(rows[i], model.name, f"it returned {shown}")
-    return values.masked_fill(~finite, math.nan)
+        finite = torch.isfinite(values)
+        for i, j in (~finite).nonzero().tolist():
+            shown = f"{model.columns[j].name} = {float(values[i, j])}"
+            self.log.model(rows[i], model.name, f"it returned {shown}")
+        return values.masked_fill(~finite, math.nan)
 
 
 def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if isinstance(error, ScoreError):
+    if isinstance(error, ScoreError | TooSlow):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -20,13 +20,13 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 
-from engine import assembly, checkpoint, preflight, resume
+from engine import assembly, checkpoint, plain_json, preflight, resume
 from engine import messages as m
 from engine import profile as profiles
 from engine.device import choose_device
 from engine.doctor import cpu_model, cuda_devices, usable_cores
 from engine.files import check_target, replacing, sha256_of
-from engine.journal import JournalError, plain
+from engine.journal import JournalError, event_of, plain
 from engine.profile import Profile
 from engine.reopening import saved
 from engine.study.plan import Method, Run, Study, StudyError, check_alike, differing
@@ -125,11 +125,13 @@ def read(folder: Path) -> dict[str, Any]:
     """What study.json says; StudyError where it is damaged or another version's."""
     path = folder / STUDY_FILE
     try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        told: dict[str, Any] = plain_json.parse(path.read_bytes())
         if told["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format version {told['format_version']}, not {FORMAT_VERSION}")
         for row in told["methods"].values():
             dict(row["settings"]), row["begins_with"]["starting voice"]
+            if not all(isinstance(value, str) for value in row["begins_with"].values()):
+                raise TypeError("what a method begins with is no text")
         list(told["machines"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(
@@ -207,9 +209,8 @@ def ended(folder: Path) -> m.SessionEnded | None:
         with (folder / "events.jsonl").open("rb") as file:
             file.seek(-min(file.seek(0, os.SEEK_END), TAIL_BYTES), os.SEEK_END)
             last = file.read().removesuffix(b"\n").rpartition(b"\n")[2]
-        row = json.loads(last)
-        event = m.from_json({k: v for k, v in row.items() if k not in ("at", "format_version")})
-    except (OSError, ValueError, AttributeError):
+        event = event_of(last)
+    except (OSError, ValueError):
         return None
     return event if isinstance(event, m.SessionEnded) else None
 
@@ -223,18 +224,18 @@ def cost(run: Run) -> tuple[int, float, int]:
     """
     minutes: dict[int, float] = {}
     alarms: set[int] = set()
-    for row in rows(run.folder, ("UpdateFinished", "AlarmRaised")):
-        if row["update"] > run.profile.train.updates:
-            continue
-        if row["kind"] == "AlarmRaised":
-            alarms.add(row["update"])
-        else:  # an update that was lost and came again counts once
-            minutes[row["update"]] = sum(row["stats"]["seconds"].values()) / 60
+    for event in rows(run.folder, ("UpdateFinished", "AlarmRaised")):
+        match event:
+            case m.AlarmRaised(update) if update <= run.profile.train.updates:
+                alarms.add(update)
+            case m.UpdateFinished(update, stats) if update <= run.profile.train.updates:
+                # an update that was lost and came again counts once
+                minutes[update] = sum(stats.seconds.values()) / 60
     return len(minutes), sum(minutes.values()), len(alarms)
 
 
-def rows(folder: Path, kinds: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The whole lines of a journal that hold events of these kinds."""
+def rows(folder: Path, kinds: Sequence[str]) -> Iterator[m.Event]:
+    """The events of these kinds in the whole lines of a journal; JournalError where one is none."""
     path = folder / "events.jsonl"
     signs = [f'"kind": "{kind}"'.encode() for kind in kinds]
     number = 0
@@ -243,7 +244,7 @@ def rows(folder: Path, kinds: Sequence[str]) -> Iterator[dict[str, Any]]:
             for line in file:
                 number += 1
                 if line.endswith(b"\n") and any(sign in line[:HEAD_BYTES] for sign in signs):
-                    yield json.loads(line)
+                    yield event_of(line)
     except OSError as error:
         raise JournalError(f"{folder} has no journal that can be read ({error})") from None
     except ValueError as error:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from engine import checkpoint
+from engine import checkpoint, plain_json
 from engine.checkpoint import Voice
 from engine.comparison import Counted, Meter
 from engine.diffusion.schedule import build
@@ -183,7 +183,7 @@ def file_of(folder: Path, name: str) -> Path:
 def read(folder: Path, name: str) -> Card:
     """What is kept of a voice's scores; empty where there is nothing, or nothing to be read."""
     try:
-        told = json.loads(file_of(folder, name).read_text(encoding="utf-8"))
+        told = plain_json.parse(file_of(folder, name).read_bytes())
         return {part: revive(row) for part, row in told.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -54,11 +54,30 @@ def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return file.metadata() or {}, tensors
-    except SafetensorError as error:
+    except (SafetensorError, RuntimeError) as error:
         raise ValueError(
             f"{path} is no whole state of a training ({error}); remove it to begin anew, or choose "
             "another folder (--out)"
         ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How far a training has come, as the metadata of its state says."""
+
+    step: int
+    seconds: float
+    front_end_steps: int
+    front_end_seconds: float
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str]) -> Told:
+        """ValueError or KeyError where it is not said, or is no count."""
+        steps = int(metadata["step"]), int(metadata.get("front_end_steps", 0))
+        spent = float(metadata["seconds"]), float(metadata.get("front_end_seconds", 0.0))
+        if not all(0 <= value < 10**12 for value in (*steps, *spent)):  # NaN is in no order
+            raise ValueError("a count that cannot be")
+        return cls(steps[0], spent[0], steps[1], spent[1])
 
 
 def restore(path: Path, modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
@@ -72,9 +91,13 @@ def restore(path: Path, modules: Mapping[str, nn.Module], tensors: Mapping[str, 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     state = optimizer.state_dict()
+    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
     for key, value in part(tensors, "optimizer.").items():
-        index, name = key.split(".", 1)
-        state["state"].setdefault(int(index), {})[name] = value
+        index, _, name = key.partition(".")
+        at = int(index) if index.isdecimal() and len(index) < 9 else len(shapes)
+        if at >= len(shapes) or (value.dim() and value.shape != shapes[at]):
+            raise ValueError(f"its optimiser's {key[:80]} is of another network")
+        state["state"].setdefault(at, {})[name] = value
     optimizer.load_state_dict(state)
 
 

@@ -233,6 +233,7 @@ def throughput(profile: Path, runs: Path, pairs: int, updates: int) -> dict[str,
                 # To search all that was drawn at every repaint would take the cores from training.
                 screen.looking = False
                 until_ended(folder)
+                time.sleep(1)  # the journal knows of the end before the screen does, and asks
                 screen.press("q")
                 screen.close()
             own[way] = sum(journaled(folder).values())

@@ -203,6 +203,9 @@ BEFORE_IT_OPENS = [
     ("device.device=cuda:63", "'cuda:63'", "device.device = 'auto'"),
     ("device.threads=-3", "device.threads", "between 0 (every core) and 1024"),
     ("rollout.batch=1" + 9 * "0", "rollout.batch", "between 1 and 10,000"),
+    ("voice.checkpoint=" + 300 * "x", "File name too long", "x"),
+    ("prompts.train=" + 300 * "x", "File name too long", "x"),
+    ("name=a\x1b[2J", "name takes a text without control", "a\\x1b[2J"),
     ("runs=note", "note/tiny-", 'name another place with --set runs="..."'),
 ]
 """What is changed, what is named, and the hint: all known before a model is loaded."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -59,6 +60,15 @@ def test_an_exception_while_opening_becomes_the_end(caplog: pytest.LogCaptureFix
         end = ended(Bridge(open_session))
     assert end == SessionEnded(0, "failed", "there is no file pretrained/x.ckpt")
     assert "Traceback" in caplog.text
+
+
+def test_what_the_disk_says_of_a_users_name_is_a_refusal() -> None:
+    def open_session(emit: Emit) -> SessionLike:
+        raise OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300)
+
+    end = ended(Bridge(open_session))
+    assert end.refused
+    assert "File name too long" in end.error
 
 
 @pytest.mark.parametrize(

@@ -156,3 +156,27 @@ def test_16_colours_have_a_theme_of_their_own(
 def test_ascii_can_be_asked_for_once(file: Path) -> None:
     CliRunner().invoke(app, ["--ascii", "replay", "nowhere"])
     assert config.in_use.ascii
+
+
+def test_no_setting_writes_on_the_terminal(file: Path) -> None:
+    file.write_text('sound.device = "\\u001b[2J\\u009b"\n')
+    shown = CliRunner().invoke(app, ["config", "show"]).output
+    assert 'device = "␛[2J�"' in shown
+    assert shown.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[keys]\npause = "\\u001b"', "there is no key"),
+        ("theme = " + "[" * 100_000, "cannot be read"),
+        ("sound.volume = " + "9" * 5000, "cannot be read"),
+    ],
+)
+def test_what_nobody_would_write_is_refused(file: Path, text: str, told: str) -> None:
+    file.write_text(text)
+    result = CliRunner().invoke(app, ["config", "show"])
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert told in line
+    assert line.isprintable()

@@ -57,7 +57,7 @@ def test_a_squeezed_path_keeps_its_name() -> None:
 
 
 def test_foreign_text_stays_on_its_line() -> None:
-    assert formats.plain("a\nb\tc\x1b[31md") == "a b c [31md"
+    assert formats.plain("a\nb\tc\x1b[31md") == "a b c␛[31md"
 
 
 @pytest.mark.parametrize("width", [0, 3, 8, 20, 60])

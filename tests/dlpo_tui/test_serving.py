@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -124,3 +126,63 @@ def test_the_line_for_the_far_end() -> None:
     here["SSH_CONNECTION"] = "10.0.0.9 50000 10.0.0.5 2222"
     assert forwarding(4000, here) == "ssh -N -L 4000:127.0.0.1:4000 -p 2222 ann@10.0.0.5"
     assert forwarding(4000, {}).startswith("ssh -N -L 4000:127.0.0.1:4000 ")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:{port}",
+        "127.0.0.1.evil.example",
+        "127.0.0.1@evil.example",
+        "0.0.0.0:{port}",
+        "",
+        "[::2]:{port}",
+    ],
+)
+def test_a_name_that_was_made_to_mean_this_machine_is_turned_away(
+    serving: Serving, host: str
+) -> None:
+    path = urlsplit(serving.address("b.wav")).path
+    status, _, body = ask(serving, path, Host=host.format(port=serving.port()))
+    assert status == 421
+    assert SOUND[:8] not in body
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:9", "LOCALHOST", "[::1]:80"])
+def test_this_machines_own_names_are_heeded_at_a_forwarded_port_too(
+    serving: Serving, host: str
+) -> None:
+    path = urlsplit(serving.address("b.wav")).path
+    assert ask(serving, path, Host=host.format(port=serving.port()))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 300 + ".wav", "x" * 5000 + ".wav", "%ff%fe.wav", "pipe.wav"]
+)
+def test_what_is_asked_for_never_writes_on_the_terminal(
+    serving: Serving, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(serving.folder / "pipe.wav")
+    assert ask(serving, f"/{serving.token}/{name}")[0] == 404
+    range_ = f"bytes={'9' * 5000}-"
+    path = urlsplit(serving.address("b.wav")).path
+    assert ask(serving, path, Range=range_)[0] == 200
+    with socket.create_connection(("127.0.0.1", serving.port()), timeout=10) as connection:
+        connection.sendall(b"\x1b[2J \x1b]0;x\x07\r\n\r\n")
+        while connection.recv(4096):
+            pass
+    told = capfd.readouterr()
+    assert (told.out, told.err) == ("", "")
+
+
+def test_a_connection_that_breaks_off_is_for_the_log(
+    serving: Serving, capfd: pytest.CaptureFixture[str]
+) -> None:
+    serving.port()
+    assert serving._server is not None
+    try:
+        raise BrokenPipeError
+    except BrokenPipeError:
+        serving._server.handle_error(None, ("127.0.0.1", 1))  # type: ignore[arg-type]
+    assert capfd.readouterr().err == ""

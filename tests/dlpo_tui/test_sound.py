@@ -150,6 +150,34 @@ def test_without_a_device_the_path_is_told(
     speaker.close()
 
 
+def test_a_device_that_vanishes_within_a_clip_is_told_and_one_that_comes_back_is_found(
+    monkeypatch: pytest.MonkeyPatch, clip: Path
+) -> None:
+    relisted, there = [], [False]
+
+    def pulled_out(samples: np.ndarray, rate: int, wanted: object, *rest: object) -> None:
+        heard = rest[-1]
+        heard(0.1)  # type: ignore[operator]
+        if not there[0]:
+            raise PortAudioError("Unanticipated host error [PaErrorCode -9999]")
+
+    monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace())
+    monkeypatch.setattr(sound, "sound", pulled_out)
+    monkeypatch.setattr(sound, "relist_devices", lambda: relisted.append(1))
+    speaker = Speaker({})
+    speaker.play(clip)
+    assert speaker.wait(30)
+    assert speaker.playing() is None
+    assert speaker.position() is None
+    assert speaker.describe().startswith("no sound device: the clip is at ")
+    there[0] = True
+    speaker.play(clip)
+    assert speaker.wait(30)
+    assert speaker.describe() == ""
+    assert relisted == [1]
+    speaker.close()
+
+
 def test_a_newer_wish_ends_the_older(monkeypatch: pytest.MonkeyPatch, clip: Path) -> None:
     import threading
 

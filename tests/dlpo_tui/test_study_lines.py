@@ -64,11 +64,15 @@ def test_warnings_alarms_and_failures_are_told() -> None:
     told.now.hear("a", m.Noticed(0, "info", "all is well"))
     told.now.hear("a", m.Noticed(0, "warning", "distillmos stands in for utmos"))
     told.now.hear("a", m.AlarmRaised(1, "the reward rose"))
+    told.now.hear("a", m.MicrobatchHalved(1, "rollout", 2, "the memory did not suffice"))
+    told.now.hear("a", m.RolledBack(0, 1, "back from update 1 to 0"))
     told.now.left("a", Outcome(False, "the disk is full"))
     told.now.left("b", Outcome(False))
     assert told.lines == [
         "a  distillmos stands in for utmos",
         "a  update 1: the reward rose",
+        "a  the memory did not suffice",
+        "a  back from update 1 to 0",
         "a  failed: the disk is full  (1 of 3 runs)",
         "b  stopped",
     ]

@@ -37,3 +37,11 @@ def test_what_a_device_prints_at_the_end_goes_to_the_log(
 def test_without_a_reason_no_log_is_left(capfd: pytest.CaptureFixture[str]) -> None:
     assert run_quietly(Over(), "test", Searching()) == ""
     assert capfd.readouterr().err == ""
+
+
+def test_the_log_is_its_users_alone_and_nobody_knows_its_name() -> None:
+    logs = [Path(run_quietly(Over(), "test", Silent(), lambda: True)[10:]) for _ in range(2)]
+    assert logs[0] != logs[1]
+    assert [log.stat().st_mode & 0o777 for log in logs] == [0o600, 0o600]
+    for log in logs:
+        log.unlink()

@@ -267,3 +267,21 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(AudioError, match=message):
             audio.read(tmp_path / name)
+
+
+# Headers that claim
+
+
+def test_a_claim_of_years_of_speech_is_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
+    data = bytearray(SPEECH.read_bytes())
+    data[21] |= 0x0F
+    data[22:26] = b"\xff" * 4  # STREAMINFO's count of audio samples, 36 bits
+    (tmp_path / "a.flac").write_bytes(data)
+    with pytest.raises(AudioError, match="says it holds 68,719,476,735 audio samples"):
+        audio.read(tmp_path / "a.flac")
+
+
+def test_rates_that_share_too_little_are_refused_before_memory_is_asked_for() -> None:
+    with pytest.raises(AudioError, match=r"44,101 Hz cannot be brought to 22,050 Hz.*divisor is 1"):
+        audio.resample(torch.zeros(100), 44_101, 22_050)
+    assert audio.resample(torch.zeros(96_000), 96_000, 22_050).shape == (22_050,)

@@ -246,3 +246,40 @@ def test_a_config_of_another_size_is_refused(voice: Path) -> None:
     wider = replace(tiny_config(2), u_pre=16).to_json()
     save_file(tensors, voice, {**metadata, "config": wider})
     assert "its config says" in refused(voice)
+
+
+# --- what others may have written -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "told"),
+    [
+        ("config", "[" * 100_000, "nests deeper"),
+        ("about", "[" * 100_000, "nests deeper"),
+        ("symbols", "[" * 100_000, "nests deeper"),
+        ("speakers", "[" * 100_000, "nests deeper"),
+        ("speakers", '["anna", "b\\u001b[31m"]', r"'b\x1b[31m', which cannot be shown"),
+        ("speakers", '["anna", "\\ud800"]', r"'\ud800', which cannot be shown"),
+        ("about", "5", "cannot be read"),
+    ],
+)
+def test_a_description_that_cannot_be_is_refused(
+    voice: Path, key: str, text: str, told: str
+) -> None:
+    tensors, metadata = parts(voice)
+    save_file(tensors, voice, {**metadata, key: text})
+    assert told in refused(voice)
+
+
+def test_a_number_past_every_float_is_refused(voice: Path) -> None:
+    tensors, metadata = parts(voice)
+    config = {**json.loads(metadata["config"]), "speech_rms": 10**400}
+    save_file(tensors, voice, {**metadata, "config": json.dumps(config)})
+    assert "speech_rms is a number past every float" in refused(voice)
+
+
+def test_weights_of_eight_bits_are_refused(voice: Path) -> None:
+    tensors, metadata = parts(voice)
+    key = "decoder.ublock_preconv.conv1d.bias"
+    save_file({**tensors, key: tensors[key].to(torch.float8_e4m3fn)}, voice, metadata)
+    assert "numbers of type torch.float8_e4m3fn" in refused(voice)

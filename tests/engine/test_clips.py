@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pytest
 import torch
 
 from engine import audio, clips
@@ -81,3 +82,30 @@ def test_an_evaluations_clips_are_always_written_and_have_no_reward(tmp_path: Pa
     ]
     assert [clip.scores["mos"] for clip in rows] == [3.0, None]
     assert [len(audio.read(tmp_path / clip.path)[0]) for clip in rows] == [3 * HOP, 2 * HOP]
+
+
+def test_a_clip_that_is_not_finite_is_a_row_without_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = WAVES.clone()
+    broken[0, 5] = math.nan
+    monkeypatch.setattr(f"{__name__}.WAVES", broken)
+    first, second = rollouts(tmp_path, True)
+    assert (first.path, second.path) == ("", "samples/update-000007-01.flac")
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["update-000007-01.flac"]
+
+
+def test_old_clips_are_forgotten_and_nothing_else(tmp_path: Path) -> None:
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    names = {f"update-{u:06d}-{i:02d}.flac" for u in (1, 2, 3) for i in (0, 1)}
+    lasting = {"update-000001-00-start.flac", "evaluation-000001-00.flac", "update-notes.txt"}
+    for name in names | lasting:
+        (samples / name).write_text("a clip")
+    clips.forget(tmp_path, 1, 2)
+    clips.forget(tmp_path, -5, 2)
+    left = {path.name for path in samples.iterdir()}
+    assert left == lasting | {name for name in names if "000001" not in name}
+    clips.forget_before(tmp_path, 3)
+    left = {path.name for path in samples.iterdir()}
+    assert left == lasting | {"update-000003-00.flac", "update-000003-01.flac"}

@@ -333,8 +333,25 @@ def test_missing_audio_is_refused(prepared, tmp_path):
         {"audio_start": -300},
         {"ids": lambda row: [151] * len(row["ids"])},
         {"frames": lambda row: [-1, row["frames"][0] + row["frames"][1] + 1, *row["frames"][2:]]},
+        {"frames": lambda row: [float(frames) for frames in row["frames"]]},
+        {"ids": lambda row: [True] * len(row["ids"])},
+        {"speaker": ["anna"]},
+        {"speaker": "a\x1b[31m"},
+        {"text": None},
+        {"phones": lambda row: [1] * len(row["phones"])},
     ],
-    ids=["elsewhere", "before", "symbols", "frames"],
+    ids=[
+        "elsewhere",
+        "before",
+        "symbols",
+        "frames",
+        "floats",
+        "truth",
+        "a list",
+        "writing",
+        "no text",
+        "numbers",
+    ],
 )
 def test_rows_that_fit_neither_audio_nor_table_are_refused(prepared, tmp_path, changes):
     shutil.copytree(prepared, tmp_path / "copy")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from engine.files import check_target, replacing, told
+from engine.files import check_target, own_file, replacing, sweep, told
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002], ids=oct)
@@ -147,3 +148,31 @@ def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path) -> None:
         check_target(tmp_path / "file" / "deep" / "a.wav")
     assert told(caught_too.value).endswith(f"{tmp_path}/file; a file is where a folder should be")
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_what_is_written_on_to_is_no_link_and_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a note")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "nowhere").symlink_to("gone")
+    assert own_file(tmp_path / "file") == tmp_path / "file"
+    assert own_file(tmp_path / "new") == tmp_path / "new"
+    for name in ("link", "nowhere", "."):
+        with pytest.raises(OSError, match="no file of its own") as caught:
+            own_file(tmp_path / name)
+    assert told(caught.value).endswith("; remove it, or name another folder")
+
+
+def test_what_killed_processes_were_writing_is_swept_away(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as process:
+        pass
+    (tmp_path / "resume").mkdir()
+    dead = tmp_path / "resume" / f".update-000003.{process.pid}.part.safetensors"
+    own = tmp_path / "resume" / f".update-000003.{os.getpid()}.part.safetensors"  # a number reused
+    at_work = tmp_path / "resume" / f".page.{os.getppid()}.part.html"
+    others = tmp_path / "resume" / "update-000003.safetensors", tmp_path / "resume" / ".part.x"
+    above = tmp_path / f".profile.{process.pid}.part.toml"
+    for path in (dead, own, at_work, above, *others):
+        path.write_text("half")
+    sweep(tmp_path)
+    assert set((tmp_path / "resume").iterdir()) == {at_work, *others}
+    assert not above.exists()

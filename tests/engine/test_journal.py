@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 import tomli_w
 
-from engine.journal import Journal, JournalError, create, events, plain, replay
+from engine.journal import Journal, JournalError, check_free, create, events, plain, replay
 from engine.messages import (
     CheckpointSaved,
     Clip,
+    ClipRendered,
     ClipsScored,
     Event,
     Interval,
@@ -199,3 +201,91 @@ def test_the_profile_in_the_folder_loads_back_equal(tmp_path: Path) -> None:
     again = load(folder / "profile.toml")
     assert again == profile
     assert again.hash() == profile.hash()
+
+
+# --- what others may have written -----------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/etc/x.wav", "../x.wav", "samples/../../x.wav", "a\0b.wav"])
+@pytest.mark.parametrize("kind", ["clip", "start", "checkpoint"])
+def test_a_file_outside_of_the_run_is_refused(tmp_path: Path, path: str, kind: str) -> None:
+    event: Event = {
+        "clip": ClipsScored(1, (replace(clip(1), path=path),)),
+        "start": ClipRendered(1, 0, path, {}),
+        "checkpoint": CheckpointSaved(1, path),
+    }[kind]
+    journal = Journal(tmp_path)
+    journal.write(event)
+    journal.close()
+    with pytest.raises(JournalError, match=r"events\.jsonl, line 1: .* is no file in the run's"):
+        tuple(events(tmp_path))
+
+
+def test_nothing_is_written_on_to_where_a_link_leads(folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("whole\ntorn")
+    (folder / "events.jsonl").unlink()
+    (folder / "events.jsonl").symlink_to(outside)
+    with pytest.raises(OSError, match=r"no file of its own"):
+        Journal(folder)
+    assert outside.read_text() == "whole\ntorn"
+
+
+def test_a_broken_last_line_that_is_whole_is_no_torn_one(folder: Path) -> None:
+    with (folder / "events.jsonl").open("ab") as file:
+        file.write(b'{"kind": "Noticed"}\n')
+    with pytest.raises(JournalError, match=f"line {len(EVENTS) + 1}: a broken Noticed"):
+        tuple(events(folder))
+
+
+def test_a_line_that_nests_without_end_is_refused(folder: Path) -> None:
+    (folder / "events.jsonl").write_bytes(b"[" * 100_000 + b"\n")
+    with pytest.raises(JournalError, match="line 1: it nests deeper"):
+        tuple(events(folder))
+
+
+def test_texts_that_cannot_be_encoded_come_back_as_they_were(tmp_path: Path) -> None:
+    event = replace(STARTED, folder="runs/\udcff", voice="\x1b[31m\x9b")
+    journal = Journal(tmp_path)
+    journal.write(event)
+    journal.close()
+    assert tuple(events(tmp_path)) == (event,)
+    assert (tmp_path / "events.jsonl").read_text().rstrip("\n").isprintable()
+
+
+# --- one process at a time ----------------------------------------------------------
+
+
+def test_every_event_has_left_the_process_before_the_next(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for number, event in enumerate(EVENTS, 1):
+        journal.write(event)
+        assert len(tuple(events(tmp_path))) == number
+    journal.close()
+
+
+def test_a_journal_in_use_is_told_and_left_alone(folder: Path) -> None:
+    check_free(folder)
+    journal, text = Journal(folder), (folder / "events.jsonl").read_bytes()
+    with pytest.raises(JournalError, match="is at work in another process; wait for its end"):
+        check_free(folder)
+    with pytest.raises(JournalError, match="is at work in another process"):
+        Journal(folder)
+    assert (folder / "events.jsonl").read_bytes() == text
+    journal.write(EVENTS[0])
+    journal.close()
+    check_free(folder)
+    check_free(folder / "nowhere")
+
+
+@pytest.mark.parametrize("left", [1, 30])
+def test_how_much_of_a_torn_line_was_cut_off_is_known(folder: Path, left: int) -> None:
+    *whole, last = lines(folder)
+    (folder / "events.jsonl").write_bytes(b"".join(whole) + last[:left])
+    journal = Journal(folder)
+    journal.close()
+    assert journal.torn == left
+    assert lines(folder) == whole
+    again = Journal(folder)
+    again.close()
+    assert again.torn == 0

@@ -13,6 +13,7 @@ import torch
 from engine import checkpoint
 from engine import messages as m
 from engine.__main__ import main
+from engine.journal import events
 from tests.voices import write_corpus, write_profile, write_voice
 
 
@@ -108,3 +109,28 @@ def test_the_engine_needs_no_library_of_the_screen() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_second_session_in_a_folder_is_refused_and_harms_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes: list[int] = []
+    heard: list[dict[str, object]] = []
+
+    def say(data: dict[str, object]) -> None:
+        heard.append(data)
+        if data["kind"] == "UpdateFinished" and not codes:
+            (folder,) = (tmp_path / "runs").iterdir()
+            codes.append(main(["run", "--resume", str(folder)]))
+
+    monkeypatch.setattr("engine.__main__.say", say)
+    profile = write_profile(tmp_path, write_voice(tmp_path / "voice.safetensors"))
+    assert main(["run", str(profile)]) == 0
+    assert codes == [2]
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "is at work in another process; wait for its end, or stop it there" in told
+    (folder,) = (tmp_path / "runs").iterdir()
+    kept = [m.to_json(event) for event in events(folder)]
+    assert kept == [data for data in heard if data["kind"] != "PhaseProgressed"]
+    assert heard[-1]["reason"] == "finished"

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine import thinning
 from engine.messages import (
     KEPT_CLIPS,
     KEPT_LINES,
+    KEPT_MARKS,
     KINDS,
     KNOB_RANGES,
     AlarmRaised,
@@ -30,12 +32,14 @@ from engine.messages import (
     KnobsChanged,
     Line,
     Mark,
+    MicrobatchHalved,
     Noticed,
     Pause,
     PhaseEntered,
     PhaseProgressed,
     RenderStart,
     Resume,
+    RolledBack,
     SaveCheckpoint,
     SessionEnded,
     SessionResumed,
@@ -103,6 +107,8 @@ TURNED = KnobsChanged(1, "user", {"alpha": 2.0}, {"alpha": 2.5}, Knobs(alpha=2.5
 EVENTS: tuple[Event, ...] = (
     STARTED,
     SessionResumed(1, 9, Knobs(alpha=2.5)),
+    RolledBack(1, 4, "back from update 4 to 1"),
+    MicrobatchHalved(1, "rollout", 2, "the memory did not suffice"),
     PhaseEntered(0, "rollout"),
     PhaseProgressed(0, "rollout", 3, 10),
     ClipsScored(1, (CLIP, FAILED_CLIP)),
@@ -186,6 +192,26 @@ def test_what_an_older_engine_did_not_tell_is_unknown() -> None:
         ({"kind": "ClipsScored", "update": 1, "clips": 7}, "a broken ClipsScored"),
         ({"kind": "ClipsScored", "update": 1, "clips": [[1]]}, "a broken ClipsScored"),
         ({"kind": "SetKnobs", "changes": [1, 2]}, "a broken SetKnobs"),
+        ({"kind": "PhaseEntered", "update": "1", "phase": "save"}, "str where int belongs"),
+        ({"kind": "PhaseEntered", "update": 1.0, "phase": "save"}, "float where int belongs"),
+        ({"kind": "PhaseEntered", "update": True, "phase": "save"}, "bool where int belongs"),
+        ({"kind": "PhaseEntered", "update": 10**101, "phase": "save"}, "too large to count with"),
+        ({"kind": "PhaseEntered", "update": 1, "phase": "dream"}, "'dream' is none of loading"),
+        ({"kind": "PhaseEntered", "update": 1, "phase": []}, "is none of loading"),
+        ({"kind": "Noticed", "update": 1, "level": "info", "sentence": 5}, "int where str"),
+        ({"kind": "ClipsScored", "update": 1, "clips": "ab"}, "str where list belongs"),
+        (
+            {"kind": "ClipRendered", "update": 1, "index": 0, "path": "a", "scores": {"a": "b"}},
+            "str where a number belongs",
+        ),
+        (
+            {"kind": "ClipRendered", "update": 1, "index": 0, "path": "a", "scores": {"a": 1e999}},
+            "not finite",
+        ),
+        (
+            {"kind": "ClipRendered", "update": 1, "index": 0, "path": "a", "scores": [1]},
+            "list where dict belongs",
+        ),
     ],
 )
 def test_what_is_no_message_is_refused_in_one_sentence(data: object, told: str) -> None:
@@ -299,6 +325,61 @@ def test_only_the_latest_clips_and_lines_are_kept() -> None:
     assert now.log[0].text == "3"
 
 
+def test_a_long_sessions_curves_and_marks_stay_few() -> None:
+    now = Snapshot()
+    for update in range(1, 5001):
+        now = advance(now, UpdateFinished(update, STATS))
+        now = advance(now, EvaluationFinished(update, {"distillmos": STATS.reward}, 1.0))
+        if update % 2 == 0:
+            now = advance(now, CheckpointSaved(update, f"checkpoints/{update}"))
+    now = advance(now, TURNED)
+    for rows in (now.history, now.evaluations):
+        assert len(rows) <= thinning.MOST
+        assert (rows[0][0], rows[-1][0]) == (1, 5000)
+    saved = [mark for mark in now.marks if mark.kind == "checkpoint"]
+    assert len(saved) == KEPT_MARKS
+    assert saved[-1].update == 5000
+    assert now.marks[-1].kind == "knob"
+
+
+def test_what_is_said_again_is_marked_once() -> None:
+    alarm, save = AlarmRaised(2, "fooled"), CheckpointSaved(2, "checkpoints/b")
+    now = fold((alarm, save, SessionResumed(2, 9, Knobs()), alarm, save))
+    assert [mark.kind for mark in now.marks] == ["alarm", "checkpoint"]
+    assert len(fold((TURNED, TURNED)).marks) == 2  # turned twice by hand
+
+
+def test_going_back_undoes_what_came_later_and_counts_until_it_is_made_good() -> None:
+    late = replace(CLIP, update=3)
+    done = tuple(UpdateFinished(update, STATS) for update in (1, 2, 3))
+    evaluated = EvaluationFinished(3, {"distillmos": STATS.reward}, 1.0)
+    now = fold((STARTED, ClipsScored(1, (CLIP,)), ClipsScored(3, (late,)), *done, evaluated))
+    back = RolledBack(1, 3, "back from update 3 to 1")
+    knobs = Knobs(learning_rate=5e-6)
+    now = fold((back, KnobsChanged(1, "session", {"learning_rate": 1e-5},
+                                   {"learning_rate": 5e-6}, knobs)), now)  # fmt: skip
+    assert (now.update, now.clips, now.evaluations, now.knobs) == (1, (CLIP,), (), knobs)
+    assert [update for update, _ in now.history] == [1]
+    assert [mark.kind for mark in now.marks] == ["rollback", "knob"]
+    assert now.setbacks == (back,)
+    assert now.log[-2] == Line(1, "warning", "back from update 3 to 1")
+    assert now.started == STARTED
+    skipped = replace(STATS, skipped=1)
+    now = fold(
+        (UpdateFinished(2, STATS), UpdateFinished(3, STATS), UpdateFinished(4, skipped)), now
+    )
+    assert now.setbacks == (back,)
+    assert advance(now, UpdateFinished(5, STATS)).setbacks == ()
+
+
+def test_of_each_phase_the_last_size_is_known() -> None:
+    sizes = (MicrobatchHalved(0, "rollout", 4, "a"), MicrobatchHalved(0, "optimise", 2, "b"))
+    last = MicrobatchHalved(1, "rollout", 2, "c")
+    now = fold((*sizes, last, SessionResumed(0, 9, Knobs())))
+    assert now.halved == (sizes[1], last)
+    assert Line(1, "warning", "c") in now.log
+
+
 # --- knobs ----------------------------------------------------------------------
 
 
@@ -343,3 +424,8 @@ def test_every_knob_has_a_range_that_holds_its_default() -> None:
     defaults = to_json(SetKnobs({name: getattr(Knobs(), name) for name in KNOB_RANGES}))
     assert set(KNOB_RANGES) == set(Knobs.__dataclass_fields__)
     assert check_knobs(defaults["changes"])
+
+
+def test_a_knob_that_was_turned_from_nothing_known_is_folded() -> None:
+    now = advance(Snapshot(), KnobsChanged(1, "a", {}, {"alpha": 2.0}, Knobs(alpha=2.0)))
+    assert now.log[-1].text == "alpha 0 → 2 (a)"

@@ -238,6 +238,8 @@ IMPOSSIBLE = {
     "train.microbatch=0": "train.microbatch is at least 1",
     "train.save_every=0": "train.save_every is at least 1",
     "train.samples_every=0": "train.samples_every is at least 1",
+    "train.samples_kept=-1": "train.samples_kept is 0 or more, not -1",
+    "reward.patience_seconds=-1.0": "reward.patience_seconds is 0 or more, not -1",
     "train.penalty_source=data": "train.penalty_source = 'data' noises recorded speech",
     "schedule.timesteps=0": "schedule.timesteps lies between 1 and 1000",
     "schedule.timesteps=1001": "schedule.timesteps lies between 1 and 1000",
@@ -442,3 +444,44 @@ def test_a_bad_pretraining_profile_is_refused(write, change: str, told: str) -> 
 def test_a_session_is_no_pretraining_profile(write) -> None:
     with pytest.raises(ProfileError, match="unknown key 'schedule'"):
         load_pretrain(PROFILES / "quickstart.toml")
+
+
+# --- what nobody would write ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('name = "a\\u001b[31m"', r"name takes a text without control characters, not 'a\x1b"),
+        ('runs = "a\\u0000"', "runs takes a text without control characters"),
+        ("seed = " + "9" * 400, "seed takes a whole number of at most 18 digits"),
+        ("seed = " + "9" * 5000, "is not valid TOML"),
+        ("seed = " + "[" * 100_000, "is not valid TOML"),
+        ("# " + "x" * 1_000_000, "it is longer than 1,000 kB"),
+        ("a." * 30_000 + "a = 1", "a line of it has more than 5,000 dots"),
+        (f'seed = "{"x" * 9000}"', "x..."),
+    ],
+)
+def test_a_file_that_nobody_would_write_is_refused(write, text: str, told: str) -> None:
+    with pytest.raises(ProfileError) as caught:
+        load(write(text, "odd.toml"))
+    assert told in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000])
+def test_a_change_that_cannot_be_read_is_refused(write, value: str) -> None:
+    with pytest.raises(ProfileError, match="--set seed: its value cannot be read"):
+        load(write("", "odd.toml"), [f"seed={value}"])
+
+
+def test_half_a_character_is_refused(write) -> None:
+    """As a path on the command line may hold it; TOML could not keep it."""
+    with pytest.raises(ProfileError, match="runs takes a text without control characters"):
+        load(write("", "odd.toml"), ["runs=a\udcff"])
+
+
+def test_what_never_ends_is_not_read_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "zero.toml").symlink_to("/dev/zero")
+    with pytest.raises(ProfileError, match="longer than 1,000 kB"):
+        load(tmp_path / "zero.toml")

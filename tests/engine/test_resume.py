@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine import checkpoint, resume
@@ -288,11 +289,16 @@ def test_two_states_are_kept_and_the_older_stands_in_for_a_damaged_one(stopped: 
 def test_the_torn_line_of_a_killed_process_is_cut_off(stopped: Path) -> None:
     path = stopped / "events.jsonl"
     whole = path.read_bytes()
-    path.write_bytes(whole + b'{"at": "2026-11-25T17:00:00", "kind": "UpdateFin')
+    torn = b'{"at": "2026-11-25T17:00:00", "kind": "UpdateFin'
+    path.write_bytes(whole + torn)
     profile, before = reopen(stopped)
     run(profile, stopped, before)
     assert path.read_bytes().startswith(whole)
-    assert replay(stopped).update == UPDATES
+    now = replay(stopped)
+    assert now.update == UPDATES
+    wanted = f"ended within a line, {len(torn)} bytes of an event that was being written"
+    told = [line for line in now.log if wanted in line.text]
+    assert len(told) == 1
 
 
 def test_a_run_at_work_is_not_opened_twice(stopped: Path) -> None:
@@ -383,6 +389,61 @@ def test_a_state_of_another_network_is_refused(stopped: Path) -> None:
     assert "a voice of other sizes" in end.error
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"first": torch.zeros(9, 9)},
+        {"optimizer": {"0.exp_avg": torch.zeros(7)}},
+        {"optimizer": {"999.step": torch.zeros(())}},
+        {"optimizer": {"x": torch.zeros(())}},
+    ],
+    ids=["scores", "moment", "place", "name"],
+)
+def test_a_state_of_other_things_is_refused_before_anything_is_written(
+    stopped: Path, changes: dict[str, object]
+) -> None:
+    profile, before = reopen(stopped)
+    for path in saved(stopped):
+        resume.write(stopped, replace(resume.read(path), **changes))  # type: ignore[arg-type]
+    kept = sorted(path.name for path in stopped.rglob("*.safetensors"))
+    run(profile, stopped, before)
+    end = list(journals.events(stopped))[-1]
+    assert isinstance(end, SessionEnded)
+    assert end.refused
+    assert "state" in end.error or "optimiser" in end.error
+    assert sorted(path.name for path in stopped.rglob("*.safetensors")) == kept
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "[1]", "5", "[" * 100_000, "{}", '{"format_version": 1}',
+        '{"format_version": 1, "update": "1", "skipped": 0, "statistics": {}, "identity": {}}',
+        '{"format_version": 1, "update": -1, "skipped": 0, "statistics": {}, "identity": {}}',
+        '{"format_version": 1, "update": 1, "skipped": 0, "statistics": 5, "identity": {}}',
+        '{"format_version": 1, "update": 1, "skipped": 0, "statistics": {"a": "b"}}',
+        '{"format_version": 1, "update": 1, "skipped": 0, "statistics": {}, "identity": 5}',
+    ],
+)  # fmt: skip
+def test_a_state_that_says_what_cannot_be_is_no_state(tmp_path: Path, told: str) -> None:
+    (tmp_path / "resume").mkdir()
+    start_path(tmp_path).touch()
+    path = tmp_path / "resume" / "update-000001.safetensors"
+    save_file({"policy.a": torch.zeros(1)}, path, {"state": told})
+    with pytest.raises(JournalError, match=r"no state of .* can be read") as caught:
+        resume.newest(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_state_with_weights_that_are_not_finite_is_no_state(tmp_path: Path) -> None:
+    state = State(1, {"w": torch.tensor([float("inf")])}, {}, {}, 0, None, {})
+    start_path(tmp_path).parent.mkdir()
+    start_path(tmp_path).touch()
+    resume.write(tmp_path, state)
+    with pytest.raises(JournalError, match=r"policy\.w holds numbers that are not finite"):
+        resume.newest(tmp_path)
+
+
 # --- branches -------------------------------------------------------------------
 
 
@@ -421,3 +482,57 @@ def test_a_snapshot_outside_its_run_needs_a_profile(
     assert (profile.voice.checkpoint, profile.knobs.alpha) == (str(lonely), 7.0)
     with pytest.raises(ProfileError, match="unknown key 'alpa'"):
         resume.branch(lonely, place / "tiny.toml", ["knobs.alpa=7"])
+
+
+# --- what is kept -----------------------------------------------------------------
+
+
+def test_rollouts_stay_as_long_as_the_profile_says_and_evaluations_for_ever(place: Path) -> None:
+    profile, folder = begin(place, "kept", "train.samples_kept=1", "evaluation.prompts=1")
+    run(profile, folder)
+    names = sorted(p.name for p in (folder / "samples").iterdir())
+    assert names == [
+        *(f"evaluation-{update:06d}-00.flac" for update in range(UPDATES + 1)),
+        *(f"update-{UPDATES:06d}-{i:02d}.flac" for i in range(4)),
+    ]
+    assert next(clip.update for clip in replay(folder).clips if clip.kind == "rollout") == 1
+
+
+def test_what_piled_up_is_removed_when_a_run_goes_on_with_less(stopped: Path) -> None:
+    profile, before = reopen(stopped, ["train.samples_kept=1", "train.updates=2"])
+    litter = stopped / "resume" / ".update-000003.999999999.part.safetensors"
+    litter.write_text("half")
+    run(profile, stopped, before)
+    left = {p.name[:13] for p in (stopped / "samples").glob("update-*")}
+    assert left <= {"update-000002", "update-000003"}
+    assert not litter.exists()
+
+
+def test_a_state_to_go_back_to_is_the_newest_good_one_before_an_update(tmp_path: Path) -> None:
+    state = State(0, {"w": torch.ones(1)}, {}, {}, 0, None, {})
+    for update, skipped in ((3, 0), (4, 0), (5, 1), (6, 2)):
+        resume.write(tmp_path, replace(state, update=update, skipped=skipped))
+    assert [path.stem[-1] for path in saved(tmp_path)] == ["6", "5", "4", "3"]
+    assert resume.before(tmp_path, 4).update == 3
+    assert resume.before(tmp_path, 3).update == 3  # there is nothing older
+    resume.forget_after(tmp_path, 3)
+    assert [path.stem[-1] for path in saved(tmp_path)] == ["3"]
+    saved(tmp_path)[0].unlink()
+    with pytest.raises(JournalError, match=r"no state of .* can be read .there is none."):
+        resume.before(tmp_path, 3)
+
+
+def test_knobs_that_were_turned_in_a_part_that_was_lost_stay_lost(place: Path) -> None:
+    """Turned after an update that no state was kept of, killed, and not turned again."""
+    changes = ("train.resume_every=9", "evaluation.every=0", "train.save_every=9")
+    profile, folder = begin(place, "lost knobs", *changes)
+    run(profile, folder, until=lambda e: e == PhaseEntered(1, "score"))
+    again, before = reopen(folder)
+    assert before.turns
+    session = Session(again, folder, lambda event: None, before)
+    session.run()
+    assert session.knobs == profile.knobs
+    again, before = reopen(folder, ["train.updates=4"])
+    third = Session(again, folder, lambda event: None, before)
+    third.run()
+    assert third.knobs == profile.knobs

@@ -48,7 +48,7 @@ from engine.rewards import registry
 from engine.rewards.base import ScoreError
 from engine.rewards.loudness import Loudness
 from engine.rl.algorithms import ALGORITHMS, Algorithm
-from engine.session import MAX_SKIPPED, Session, sentence
+from engine.session import Session, sentence
 from engine.types import HOP
 from tests.voices import tiny_config, tiny_model, write_corpus, write_profile, write_voice
 
@@ -524,26 +524,6 @@ def test_a_spread_that_rewards_agreement_is_told(run: Run) -> None:
     assert "reward.spread" not in run(*ENSEMBLE, "train.updates=1").notices
 
 
-# --- the ratio before the first update ------------------------------------------
-
-
-def test_the_ratio_is_checked_before_the_first_update(whole: Ran) -> None:
-    assert "ratio is 1 before the first update: |log ratio| is at most" in whole.notices
-    first_look = next(i for i, e in enumerate(whole.events) if entered("evaluate")(e))
-    assert any(isinstance(e, Noticed) for e in whole.events[:first_look])
-
-
-@pytest.mark.parametrize("error", [1.0, float("nan")])
-def test_a_ratio_that_is_not_one_ends_the_session_before_it_trains(
-    run: Run, monkeypatch: pytest.MonkeyPatch, error: float
-) -> None:
-    monkeypatch.setattr(learner, "ratio_error", lambda *args: error)
-    ran = run()
-    assert ran.ended.reason == "failed"
-    assert "the probability ratio is not 1 before the first update" in ran.ended.error
-    assert ran.of(UpdateFinished) == []
-
-
 # --- pause, resume, single updates, stop ----------------------------------------
 
 
@@ -813,20 +793,6 @@ def spoilt(monkeypatch: pytest.MonkeyPatch, updates: set[int]) -> React:
             current[0] = event.update
 
     return react
-
-
-def test_three_updates_in_a_row_without_a_finite_loss_end_the_session(
-    run: Run, monkeypatch: pytest.MonkeyPatch, place: Path
-) -> None:
-    ran = run("train.updates=9", "evaluation.every=0", react=spoilt(monkeypatch, set(range(9))))
-    assert ran.ended.reason == "failed"
-    assert ran.ended.error.startswith(f"{MAX_SKIPPED} updates in a row had a loss or gradient")
-    stats = [event.stats for event in ran.of(UpdateFinished)]
-    assert len(stats) == MAX_SKIPPED
-    assert [s.skipped for s in stats] == [1] * MAX_SKIPPED
-    before = checkpoint.load(place / "voice.safetensors").model.state_dict()
-    assert all(torch.equal(value, before[key]) for key, value in ran.weights.items())
-    assert replay(ran.folder).update == MAX_SKIPPED
 
 
 def test_two_spoilt_updates_are_forgiven(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ import pytest
 import scenes
 from conftest import Stager
 
+from dlpo_tui.widgets.axis import Span
 from dlpo_tui.widgets.chart import Chart
 from dlpo_tui.widgets.curves import builders
-from dlpo_tui.widgets.plot import Span
 from dlpo_tui.widgets.scaled import ready, value_span
 from dlpo_tui.widgets.view import View, newest, view
 from dlpo_tui.widgets.window import Window
@@ -19,6 +19,7 @@ from engine.messages import (
     Column,
     EvaluationFinished,
     Event,
+    RolledBack,
     SessionStarted,
     Snapshot,
     UpdateFinished,
@@ -91,6 +92,17 @@ async def test_marks_are_drawn(stage: Stager) -> None:
         assert axis.count("▲") == 1
         assert axis.count("!") == 1
         assert any("┊" in strip.text for strip in chart.draw(chart.size))
+
+
+async def test_where_a_session_went_back_is_drawn(stage: Stager) -> None:
+    async with stage(size=(80, 24)) as at:
+        now = at.app.bridge.now
+        stats = now.history[-1][1]
+        again = (UpdateFinished(update, stats) for update in range(26, now.update))
+        await at.happen(RolledBack(25, now.update, "back"), *again)
+        chart = at.app.screen.query(Chart).first()
+        assert chart.draw(chart.size)[-1].text.count("◂") == 1
+        assert [update for update, _ in at.app.bridge.now.history] == list(range(1, now.update))
 
 
 def whole(now: Snapshot) -> View:

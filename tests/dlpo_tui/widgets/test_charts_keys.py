@@ -10,8 +10,8 @@ from conftest import Stage, Stager
 from textual import events
 
 from dlpo_tui.screens.choosing import Choosing
+from dlpo_tui.widgets.axis import Span
 from dlpo_tui.widgets.chart import Chart
-from dlpo_tui.widgets.plot import Span
 from engine.messages import (
     CheckpointSaved,
     Column,

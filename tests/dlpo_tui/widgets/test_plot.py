@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlpo_tui.widgets import plot
-from dlpo_tui.widgets.plot import Span
+from dlpo_tui.widgets.axis import Span
 from dlpo_tui.widgets.series import Shape
 
 ACROSS, UP = Span(0, 9), Span(0.0, 1.0)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlpo_tui.widgets.plot import Span
-from dlpo_tui.widgets.scaled import Curve, Limits, averaged, ready, value_span
+from dlpo_tui.widgets.axis import Limits, Span
+from dlpo_tui.widgets.scaled import Curve, averaged, ready, value_span
 from dlpo_tui.widgets.series import Series, Value
 
 NUMBERS = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlpo_tui.widgets.plot import Span
+from dlpo_tui.widgets.axis import Span
 from dlpo_tui.widgets.ticks import axis_ticks, tick_texts, ticks
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlpo_tui.widgets.plot import Span
+from dlpo_tui.widgets.axis import Span
 from dlpo_tui.widgets.window import SHORTEST, Window
 
 WINDOWS = st.builds(Window, st.integers(SHORTEST, 500), st.none() | st.integers(0, 900))

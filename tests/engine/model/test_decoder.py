@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,11 +11,7 @@ from engine.model.config import ModelConfig
 from engine.model.decoder import (
     Decoder,
     as_noise,
-    downsample,
     embed_noise_level,
-    hold_edge,
-    upsample,
-    upsample_by_lerp,
 )
 from engine.model.wavegrad2 import WaveGrad2
 from engine.types import HOP
@@ -164,36 +158,6 @@ def test_embedding_ignores_a_low_precision_level() -> None:
 def test_weights_start_orthogonal(small_config: ModelConfig) -> None:
     weight = Decoder(small_config).ublock_preconv.conv1d.weight.flatten(1)
     torch.testing.assert_close(weight @ weight.T, torch.eye(48), rtol=0, atol=1e-5)
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.sampled_from([2, 3, 5]), st.integers(1, 7), st.integers(0, 3))
-def test_held_edge_upsamples_as_alone(factor: int, real: int, padding: int) -> None:
-    generator = torch.Generator().manual_seed(real)
-    x = torch.randn(1, 2, real + padding, generator=generator, dtype=torch.float64)
-    mask = (torch.arange(real + padding) < real)[None, None]
-    held = upsample(hold_edge(x, mask), factor)[..., : real * factor]
-    torch.testing.assert_close(held, upsample(x[..., :real], factor))
-
-
-@pytest.mark.parametrize("length", [1, 2, 9])
-@pytest.mark.parametrize("factor", [2, 3, 4, 5, 7])
-def test_a_gpus_upsampling_is_the_same_linear_interpolation(factor: int, length: int) -> None:
-    x = torch.randn(2, 3, length, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    found, wanted = upsample_by_lerp(x, factor), upsample(x, factor)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=5e-6)
-    weight = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(1))
-    (one,) = torch.autograd.grad((found * weight).sum(), x)
-    (other,) = torch.autograd.grad((wanted * weight).sum(), x)
-    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
-    assert upsample_by_lerp(x.bfloat16(), factor).dtype == torch.bfloat16
-
-
-@pytest.mark.parametrize("factor", [1, 2, 3, 4, 5])
-def test_downsample_is_linear_interpolation(factor: int) -> None:
-    x = torch.randn(2, 3, 6 * factor, generator=torch.Generator().manual_seed(0))
-    expected = F.interpolate(x, size=6, mode="linear", align_corners=False)
-    torch.testing.assert_close(downsample(x, factor), expected)
 
 
 class Plain:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from engine import audio
 from engine.messages import Column
 from engine.rewards.base import ScoreError, ScoreModel, Scores, reward, score_clips
 from engine.rewards.loudness import Loudness
+from engine.rewards.patience import Patience
 
 if TYPE_CHECKING:
     from .conftest import Clip
@@ -283,3 +285,46 @@ def test_weights_that_make_no_reward(weights: dict[str, float], message: str) ->
 def test_loudness_may_be_weighted_either_way() -> None:
     assert reward(table(), {"loudness": -0.1}).total[0] == pytest.approx(2.0)
     assert reward(table(), {"loudness": 0.1}).total[0] == pytest.approx(-2.0)
+
+
+def test_a_clip_that_hangs_fails_alone() -> None:
+    awake = threading.Event()
+
+    def sometimes(waves: Tensor, texts: tuple[str, ...]) -> Tensor:
+        if "slow" in texts:
+            awake.wait()
+        return power(waves, texts)
+
+    patience, waveform = Patience(0.3), torch.full((3, 6), 0.2)
+    lengths, texts = torch.tensor([6] * 3), ("a", "slow", "b")
+    scores = score_clips([Made(sometimes)], waveform, lengths, HZ, texts, patience)
+    awake.set()
+    patience.close()
+    assert torch.isnan(scores.values).flatten().tolist() == [False, True, False]
+    assert scores.failures == (
+        "made failed on clip 2 of 3: it took longer than reward.patience_seconds = 0.3 s.",
+    )
+
+
+def test_lack_of_memory_is_no_fault_of_a_clip() -> None:
+    def greedy(waves: Tensor, texts: tuple[str, ...]) -> Tensor:
+        if len(waves) > most:
+            raise MemoryError
+        return power(waves, texts)
+
+    waveform, lengths = torch.full((2, 6), 0.2), torch.tensor([6, 6])
+    most = 1
+    scores = score_clips([Made(greedy)], waveform, lengths, HZ, ("", ""))
+    assert scores.failures == ()
+    assert bool(scores.values.isfinite().all())
+    most = 0
+    with pytest.raises(MemoryError):
+        score_clips([Made(greedy)], waveform, lengths, HZ, ("", ""))
+
+
+def test_what_is_no_tensor_is_a_failure_of_the_model() -> None:
+    made = Made(lambda waves, texts: None)  # type: ignore[arg-type, return-value]
+    scores = score_clips([made], torch.rand(1, 6), torch.tensor([6]), HZ, ("",))
+    assert scores.failures == (
+        "made failed on clip 1 of 1: it returned shape NoneType, not (1, 1).",
+    )

@@ -1,0 +1,183 @@
+"""The sampler against a plain reading of maum-ai's, in pairs, as JSON.
+
+    python tests/benchmarks/sampler.py [--voice bundled|base] [--batches 1 8] [--seconds 2]
+        [--pairs 5] [--device cuda --precision bf16] [--threads 2]
+
+Both get the same weights, conditioning and noise, one after the other within a pair; the ratio
+above 1 says how many times faster this project's sampler is. Random weights do for Base: no
+branch depends on a value. The machine's peak is the best convolution of the decoder's own kind.
+Informational: figures differ by machine, so no test compares them with anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import plain
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from engine import checkpoint
+from engine.allocator import keep_memory
+from engine.diffusion.sampler import RolloutNoise, rollout
+from engine.diffusion.schedule import build
+from engine.model.config import ModelConfig
+from engine.model.decoder import Decoder
+from engine.profile import ScheduleSpec
+from engine.types import Conditioning
+
+PEAK_SHAPES = ((128, 128, 40_000), (512, 512, 4_000), (256, 256, 12_000))
+"""Channels in, out and length of convolutions of three taps; the best rate is the peak."""
+
+
+def main() -> None:
+    options = parsed()
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    keep_memory()
+    device = torch.device(options.device)
+    decoder = network(options.voice).to(device).eval()
+    decoder.compute_dtype = torch.bfloat16 if options.precision == "bf16" else None
+    sizes = [sampled(decoder, batch, options, device) for batch in options.batches]
+    print(
+        json.dumps(
+            {
+                "machine": platform.processor() or platform.machine(),
+                "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+                "torch": torch.__version__,
+                "threads": torch.get_num_threads(),
+                "voice": options.voice,
+                "parameters": sum(p.numel() for p in decoder.parameters()),
+                "peak_gflops": round(peak(device) / 1e9, 1),
+                "sizes": sizes,
+                "peak_mib": peak_mib(device),
+            },
+            indent=2,
+        )
+    )
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--voice", default="base", help="bundled, base, or a checkpoint")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each clip")
+    parser.add_argument("--timesteps", type=int, default=10)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--microbatch", type=int, default=8)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--threads", type=int)
+    return parser.parse_args()
+
+
+def network(voice: str) -> Decoder:
+    """A voice's decoder, or Base's with random weights."""
+    if voice != "base":
+        return checkpoint.load(voice).model.decoder
+    torch.manual_seed(0)
+    return Decoder(ModelConfig.base())
+
+
+def sampled(
+    decoder: Decoder, batch: int, options: argparse.Namespace, device: torch.device
+) -> dict[str, object]:
+    """Both samplers on one batch, `pairs` times."""
+    config: ModelConfig = decoder.config
+    frames = max(round(options.seconds * config.sample_rate / config.hop), 1)
+    cond = torch.randn(
+        batch, config.cond_channels, frames, generator=torch.Generator().manual_seed(1)
+    )
+    conditioning = Conditioning(cond.to(device), torch.full((batch,), frames, device=device))
+    schedule = build(ScheduleSpec(timesteps=options.timesteps)).to(device)
+    draw = RolloutNoise(0, 0, (frames,) * batch)
+    noise = [draw(t).to(device) for t in range(options.timesteps + 1)]
+    weights = {name: value.detach() for name, value in decoder.named_parameters()}
+
+    def ours() -> Tensor:
+        return rollout(
+            decoder, schedule, conditioning, draw, microbatch=options.microbatch
+        ).waveform
+
+    def one_by_one() -> Tensor:
+        rows = [
+            plain.sample(
+                weights,
+                config,
+                schedule,
+                conditioning.cond[i : i + 1],
+                [z[i : i + 1] for z in noise],
+            )
+            for i in range(batch)
+        ]
+        return torch.cat(rows)
+
+    apart = float((ours() - one_by_one()).abs().max())  # and both are warm
+    pairs = [(timed(one_by_one, device), timed(ours, device)) for _ in range(options.pairs)]
+    slow, fast = (statistics.median(taken) for taken in zip(*pairs, strict=True))
+    audio = batch * frames * config.hop / config.sample_rate
+    flops = counted(decoder, conditioning, noise[-1]) * options.timesteps
+    return {
+        "batch": batch,
+        "audio_seconds": round(audio, 2),
+        "largest_difference": apart,
+        "plain_seconds": round(slow, 3),
+        "seconds": round(fast, 3),
+        "times_faster": round(statistics.median(a / b for a, b in pairs), 3),
+        "each": [round(a / b, 3) for a, b in pairs],
+        "real_time_factor": round(fast / audio, 3),
+        "gflops": round(flops / fast / 1e9, 1),
+    }
+
+
+def timed(what: Callable[[], Tensor], device: torch.device) -> float:
+    """Seconds of a call, its kernels included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    what()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
+
+
+@torch.no_grad()
+def counted(decoder: Decoder, conditioning: Conditioning, x: Tensor) -> float:
+    """Floating-point operations of one timestep of the whole batch."""
+    with FlopCounterMode(display=False) as counter:
+        decoder.predict_noise(x, conditioning.cond, x.new_ones(len(x), 1))
+    return float(counter.get_total_flops())
+
+
+@torch.no_grad()
+def peak(device: torch.device) -> float:
+    """The best rate of a plain convolution, FLOP/s."""
+    rates = []
+    for inside, out, length in PEAK_SHAPES:
+        x, w = (
+            torch.randn(4, inside, length, device=device),
+            torch.randn(out, inside, 3, device=device),
+        )
+        F.conv1d(x, w, padding=1)
+        took = min(timed(lambda x=x, w=w: F.conv1d(x, w, padding=1), device) for _ in range(5))
+        rates.append(2 * 4 * inside * out * 3 * length / took)
+    return max(rates)
+
+
+def peak_mib(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) >> 20
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+if __name__ == "__main__":
+    main()
