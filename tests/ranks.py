@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from engine import learner
 from engine import messages as m
 from engine import profile as profiles
+from engine import session as sessions
 from engine.distributed import ALONE, RankLost, Ranks, join
 from engine.rewards.base import ScoreError
 from engine.rewards.loudness import Loudness
@@ -97,6 +98,50 @@ def spoilt(ranks: Ranks) -> Iterator[None]:
 
 
 @contextmanager
+def astray(ranks: Ranks) -> Iterator[None]:
+    """Rank 0's advantages are not finite from the third update on, until the rate is halved."""
+    sane = sessions.optimise
+
+    def optimise(policies, optimizer, problem, *rest):  # type: ignore[no-untyped-def]
+        if ranks.leads and problem.identity[1] >= 2 and optimizer.param_groups[0]["lr"] > 6e-4:
+            problem = replace(problem, advantage=problem.advantage * torch.nan)
+        return sane(policies, optimizer, problem, *rest)
+
+    with mock.patch.object(sessions, "optimise", optimise):
+        yield
+
+
+@contextmanager
+def silent(ranks: Ranks) -> Iterator[None]:
+    """The batch's first clip is never finite, and in the second update none is."""
+    sane = sessions.rollout
+
+    def rollout(policy, schedule, conditioning, noise, **rest):  # type: ignore[no-untyped-def]
+        traj = sane(policy, schedule, conditioning, noise, **rest)
+        wave = traj.waveform.clone()
+        every = noise.update == 1
+        wave[: len(wave) if every else int(noise.first == 0), 0] = torch.nan
+        return replace(traj, waveform=wave)
+
+    with mock.patch.object(sessions, "rollout", rollout):
+        yield
+
+
+@contextmanager
+def crowded(ranks: Ranks) -> Iterator[None]:
+    """Memory for one rollout at a time."""
+    sane = sessions.rollout
+
+    def rollout(*told, microbatch, **rest):  # type: ignore[no-untyped-def]
+        if microbatch > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return sane(*told, microbatch=microbatch, **rest)
+
+    with mock.patch.object(sessions, "rollout", rollout):
+        yield
+
+
+@contextmanager
 def leaving(ranks: Ranks) -> Iterator[None]:
     """The last rank is gone in the middle of the first update; the others are told."""
 
@@ -125,6 +170,11 @@ SCENARIOS = {
     "dpok": Scenario(("train.updates=1", "train.algorithm=dpok", "rollout.shared=unkept", *QUICK)),
     "failing": Scenario(("train.updates=3", "reward.max_failed=1.0", *QUICK), patch=failing),
     "spoilt": Scenario(("evaluation.every=0",), patch=spoilt),
+    "astray": Scenario(("train.updates=6", "train.advantage=per_prompt", *QUICK), patch=astray),
+    "silent": Scenario(
+        ("train.updates=3", "reward.max_failed=0.1", "train.advantage=per_prompt", *QUICK),
+        patch=silent,
+    ),
     **{
         f"stop-{phase}": Scenario(
             ("train.updates=9", "train.inner_epochs=2", "evaluation.prompts=1"),
@@ -134,6 +184,7 @@ SCENARIOS = {
     },
     "pause": Scenario(("train.updates=9", *QUICK), PAUSES),
     "refused": Scenario(("rollout.batch=2",)),
+    "crowded": Scenario(patch=crowded),
     "failed": Scenario(("reward.max_failed=0.01", *QUICK), patch=failing),
     "lost": Scenario((*QUICK,), patch=leaving),  # the last: nobody is left to share another
 }

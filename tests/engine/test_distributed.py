@@ -57,7 +57,7 @@ def close(one: Tensor, other: Tensor, share: float = RELATIVE) -> bool:
 
 # --- two are one ------------------------------------------------------------------
 
-SAME = ("once", "dlpo", "rwr", "dpok", "failing")
+SAME = ("once", "dlpo", "rwr", "dpok", "failing", "silent")
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -88,6 +88,8 @@ def same_clips(two: Path, one: Path) -> None:
         for key in ("scores", "reward", "advantage"):
             assert told.pop(key) == pytest.approx(due.pop(key), rel=1e-3, abs=2e-3)
         assert told == due
+        if not mine.path:
+            continue
         wave, its_wave = (audio.read(folder / mine.path)[0] for folder in (two, one))
         assert torch.allclose(wave, its_wave, atol=1e-3)
 
@@ -106,7 +108,7 @@ def same_state(two: Path, one: Path) -> None:
 
 
 def test_the_ranks_hold_the_same_bits(place: Path) -> None:
-    for name in (*SAME, "spoilt"):
+    for name in (*SAME, "spoilt", "astray"):
         one, other = (load_file(place / f"{name}-2" / f"rank-{at}.safetensors") for at in (0, 1))
         assert [key for key in one if not torch.equal(one[key], other[key])] == [], name
 
@@ -127,6 +129,26 @@ def test_a_loss_that_is_not_finite_on_one_rank_is_skipped_by_both(place: Path) -
     start = load_file(folder / "resume" / "start.safetensors")
     first = load_file(folder / "checkpoints" / "update-000001.safetensors")
     assert [key for key in first if not torch.equal(first[key], start[key])] == []
+
+
+def test_clips_that_are_not_finite_are_masked_whichever_rank_has_them(place: Path) -> None:
+    done = [event.stats for event in of(place / "silent-2", m.UpdateFinished)]
+    assert [(stats.failed, stats.skipped) for stats in done] == [(1, 0), (4, 1), (1, 0)]
+    paths = [[bool(c.path) for c in e.clips] for e in of(place / "silent-2", m.ClipsScored)]
+    assert paths == [[False, True, True, True], [False] * 4, [False, True, True, True]]
+
+
+def test_ranks_that_run_away_go_back_together_and_take_half_the_steps(place: Path) -> None:
+    folder = place / "astray-2"
+    assert of(folder, m.SessionEnded) == [m.SessionEnded(6, "finished")]
+    (back,) = of(folder, m.RolledBack)
+    assert (back.update, back.reached) == (1, 5)
+    (turned,) = of(folder, m.KnobsChanged)
+    assert (turned.who, turned.new) == ("session", {"learning_rate": 5e-4})
+    told = journal.replay(folder)
+    assert [(update, stats.skipped) for update, stats in told.history] == [
+        (update, 0) for update in range(1, 7)
+    ]
 
 
 # --- commands ---------------------------------------------------------------------
@@ -161,6 +183,7 @@ def test_a_session_that_loses_a_rank_has_not_ended(place: Path) -> None:
     [
         ("refused", True, "2 processes share 1 groups of rollouts"),
         ("failed", False, "the reward failed on"),
+        ("crowded", False, "do not begin again: set rollout.microbatch = 2: OutOfMemoryError"),
     ],
 )
 def test_what_ends_one_ends_both_in_one_sentence(

@@ -138,6 +138,8 @@ def test_the_smaller_size_is_kept_when_the_session_goes_on(run: Begin, room: Roo
     assert again.of(m.MicrobatchHalved) == []
     assert again.session.rows == {"rollout": 2, "optimise": 2}
     assert again.session.learner.settings.microbatch == 2
+    yet_smaller = gone_on(first.folder, "train.updates=3", "rollout.microbatch=1")
+    assert yet_smaller.session.rows == {"rollout": 1, "optimise": 2}
 
 
 def test_too_little_for_one_clip_is_one_sentence(run: Begin, room: Room) -> None:
