@@ -52,13 +52,15 @@ def say(data: dict[str, object]) -> None:
 
 
 def session(options: argparse.Namespace) -> int:
-    from engine import journal, preflight
+    from engine import journal, preflight, worker
     from engine.allocator import keep_memory
+    from engine.launch import open_session
     from engine.reopening import reopen
-    from engine.session import Session
 
-    if (options.profile is None) == (options.resume is None):
+    if (options.profile is None) == (options.resume is None) and not worker.handed():
         raise ValueError("name a profile, or a run to go on with: --resume RUN")
+    if worker.started():
+        return worker.work(options.profile, options.resume, options.changes)
     before = None
     if options.resume is not None:
         settings, before = reopen(options.resume, options.changes)
@@ -77,7 +79,7 @@ def session(options: argparse.Namespace) -> int:
             ends.append(event)
 
     keep_memory()
-    opened = Session(settings, folder, hear, before)
+    opened = open_session(settings, folder, hear, before)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, lambda *_: opened.commands.put(m.Stop()))

@@ -9,30 +9,48 @@ from pathlib import Path
 from torch import Tensor
 
 from engine import audio
+from engine.distributed import ALONE, Ranks
 from engine.evaluation import Evaluation
 from engine.messages import Clip, ClipRendered
 from engine.synthesis import Utterance
 from engine.types import HOP, RewardBatch, Trajectory
 
 
-def rollouts(
+def write_rollouts(
     folder: Path,
     update: int,
-    seed: int,
+    first: int,
     traj: Trajectory,
+    frames: Sequence[int],
+    rate: int,
+    ranks: Ranks = ALONE,
+) -> list[str]:
+    """Writes the audio of this rank's share of an update's rollouts, the first being `first`.
+
+    Returns the paths of all B, relative to the run's folder and empty where a clip is not finite,
+    once every rank has written its own.
+    """
+    paths = []
+    for row, count in enumerate(frames):
+        path = f"samples/{stem(update)}-{first + row:02d}.flac"
+        paths.append(write(folder, path, traj.waveform[row, : count * HOP].cpu(), rate))
+    return [path for own in ranks.gather(paths) for path in own]
+
+
+def rollouts(
+    update: int,
+    seed: int,
     prompts: Sequence[Utterance],
     speakers: Sequence[str],
     rewards: RewardBatch,
     advantage: Tensor,
     rate: int,
-    written: bool,
+    paths: Sequence[str],
 ) -> tuple[Clip, ...]:
-    """A row for each of an update's rollouts; its audio on disk where `written`, and finite."""
+    """A row for each of an update's rollouts; `paths` of their audio, empty where none is."""
     rows = []
     for i, prompt in enumerate(prompts):
         valid = bool(rewards.valid[i])
-        path = f"samples/{stem(update)}-{i:02d}.flac" if written else ""
-        path = write(folder, path, traj.waveform[i, : prompt.frames * HOP].cpu(), rate)
         rows.append(
             Clip(
                 update=update,
@@ -42,7 +60,7 @@ def rollouts(
                 speaker=speakers[prompt.speaker],
                 seed=seed,
                 seconds=prompt.seconds(rate),
-                path=path,
+                path=paths[i],
                 scores=named(rewards.names, rewards.scores[i]),
                 reward=float(rewards.total[i]) if valid else None,
                 advantage=float(advantage[i]) if valid else None,
@@ -85,8 +103,8 @@ def evaluations(
 
 
 def write(folder: Path, path: str, wave: Tensor, rate: int) -> str:
-    """Writes a clip where there is a path and sound for it; returns the path, empty where not."""
-    if not path or not bool(wave.isfinite().all()):
+    """Writes a clip where it is finite; returns the path, empty where not."""
+    if not bool(wave.isfinite().all()):
         return ""
     audio.write(folder / path, wave, rate)
     return path

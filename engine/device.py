@@ -44,8 +44,9 @@ def choose_dtype(spec: DeviceSpec, device: torch.device) -> torch.dtype | None:
     return None
 
 
-def set_threads(spec: DeviceSpec) -> None:
-    torch.set_num_threads(spec.threads or os.cpu_count() or 1)
+def set_threads(spec: DeviceSpec, beside: int = 1) -> None:
+    """The profile's threads, or this process's share of the cores, which `beside` such have."""
+    torch.set_num_threads(spec.threads or max((os.cpu_count() or 1) // beside, 1))
 
 
 def peak_memory(device: torch.device) -> float:

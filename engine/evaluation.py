@@ -11,8 +11,9 @@ from torch import Tensor
 
 from engine.checkpoint import Voice
 from engine.diffusion.schedule import NoiseSchedule
+from engine.distributed import ALONE, Ranks
 from engine.messages import Column, Interval
-from engine.rewards.base import ScoreModel, Scores, score_clips
+from engine.rewards.base import ScoreModel, Scores, Share, everyones, score_clips
 from engine.rewards.patience import Patience
 from engine.synthesis import Utterance, speak
 from engine.types import HOP
@@ -60,16 +61,31 @@ def evaluate(
     microbatch: int,
     between: Callable[[int, int], None] = lambda done, total: None,
     patience: Patience | None = None,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
-    """Speaks the fixed prompts with noise fixed by `seed`, and scores the clips."""
-    waves = speak(voice, schedule, utterances, seed, microbatch=microbatch, between=between)
-    lengths = torch.tensor([u.frames * HOP for u in utterances])
-    padded = torch.zeros(len(waves), int(lengths.max()))
-    for row, wave in enumerate(waves):
-        padded[row, : len(wave)] = wave
-    texts = [u.text for u in utterances]
-    rate = voice.card.config.sample_rate
-    return Evaluation(tuple(waves), score_clips(models, padded, lengths, rate, texts, patience))
+    """Speaks the fixed prompts with noise fixed by `seed`, and scores the clips.
+
+    Each rank speaks and scores its share of them; all get the whole evaluation.
+    """
+    rows = ranks.share(len(utterances))
+    own = utterances[rows.start : rows.stop]
+    lengths = torch.tensor([u.frames * HOP for u in own], dtype=torch.int64)
+    padded = torch.zeros(len(own), int(lengths.max()) if own else 0)
+    if own:
+        waves = speak(
+            voice, schedule, own, seed, microbatch=microbatch, first=rows.start, between=between
+        )
+        for row, wave in enumerate(waves):
+            padded[row, : len(wave)] = wave
+    else:  # more ranks than prompts: the others speak, and every one of them may be stopped
+        waves = []
+        for done in range(schedule.timesteps):
+            between(done + 1, schedule.timesteps)
+    texts = [u.text for u in own]
+    rate, share = voice.card.config.sample_rate, Share(rows.start, len(utterances))
+    scores = score_clips(models, padded, lengths, rate, texts, patience, share)
+    spoken = [wave for part in ranks.gather(waves) for wave in part]
+    return Evaluation(tuple(spoken), everyones(scores, ranks))
 
 
 def interval(values: Tensor) -> Interval | None:

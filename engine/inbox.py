@@ -1,19 +1,29 @@
-"""Commands on their way in: what acts at once, and what waits for the end of an update."""
+"""Commands on their way in: what acts at once, and what waits for the end of an update.
+
+Rank 0 hears them; every rank takes them, at the same place of its work.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from engine import messages as m
+from engine.distributed import ALONE, Ranks
+
+AWAKE_SECONDS = 60.0
+"""How long rank 0 lets the others wait for a command before it says that there is none yet: less
+than their patience, after which they would take it for lost."""
 
 
 class Inbox:
     """Pause, resume and stop act where they are heard; the rest waits, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Ranks = ALONE) -> None:
+        self.ranks = ranks
         self.queue: SimpleQueue[m.Command] = SimpleQueue()
-        """Filled by other threads."""
+        """Filled by other threads, and read on rank 0."""
         self.waiting: deque[m.Command] = deque()
         self.paused = self.single = self.stopping = False
         self.keeping = True
@@ -21,12 +31,21 @@ class Inbox:
 
     def hear(self) -> None:
         """Takes every command that has come."""
-        while not self.queue.empty():
-            self.take(self.queue.get())
+        heard: list[m.Command] = []
+        while self.ranks.leads and not self.queue.empty():
+            heard.append(self.queue.get())
+        for command in self.ranks.agree(heard):
+            self.take(command)
 
     def wait(self) -> None:
         """Blocks for the next command."""
-        self.take(self.queue.get())
+        heard: list[m.Command] = []
+        while not heard:
+            with suppress(Empty):
+                if self.ranks.leads:
+                    heard = [self.queue.get(timeout=AWAKE_SECONDS)]
+            heard = self.ranks.agree(heard)
+        self.take(heard[0])
 
     def take(self, command: m.Command) -> None:
         match command:

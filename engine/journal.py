@@ -118,6 +118,18 @@ class Journal:
         self.file.close()
 
 
+class Unwritten(Journal):
+    """In the place of the journal where another process of the session writes it."""
+
+    def __init__(self) -> None:
+        """Opens nothing, and so finds no unfinished line."""
+        self.torn = 0
+
+    def write(self, event: m.Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def hold(file: IO[str], folder: Path) -> None:
     """Locks a journal until the file is closed; JournalError where another process has."""
     try:

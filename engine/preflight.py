@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine import assembly, checkpoint
+from engine import assembly, checkpoint, distributed
 from engine.data import PreparedCorpus
 from engine.device import choose_device
 from engine.profile import Profile, ProfileError
@@ -19,7 +19,7 @@ def check(profile: Profile) -> None:
 
     Errors: ProfileError, CheckpointError or CorpusError, one sentence.
     """
-    choose_device(profile.device)
+    distributed.check(profile.distributed, choose_device(profile.device))
     check_scores(profile)
     voice = assembly.choose_voice(profile, [])
     checkpoint.read_card(checkpoint.BUNDLED if voice == "bundled" else Path(voice))

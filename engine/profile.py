@@ -29,7 +29,7 @@ PENALISED: frozenset[AlgorithmName] = frozenset({"dlpo", "onlydl"})
 """Those that use l, the model's own training loss."""
 
 
-MOST_ROLLOUTS, MOST_THREADS = 10_000, 1024
+MOST_ROLLOUTS, MOST_THREADS, MOST_DEVICES = 10_000, 1024, 64
 """Beyond them a slip of the finger is likelier than a machine that could do it."""
 MOST_BYTES = 1_000_000
 """Of a profile's file; the longest in the package has three thousand."""
@@ -227,6 +227,19 @@ class DeviceSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class DistributedSpec:
+    """Over how many devices of this machine the session is spread; see docs/many-devices.md."""
+
+    devices: int = 1
+    """Processes, each with a device and its share of an update's rollouts. The results are those
+    of one but for rounding. Under torchrun its own number counts, and this is not read."""
+    backend: Literal["auto", "nccl", "gloo"] = "auto"
+    """What carries the gradients; auto: nccl between GPUs, gloo between CPU processes."""
+    restarts: int = 3
+    """How often the session goes on by itself, from its last update, after a process was lost."""
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """A session's settings."""
 
@@ -245,6 +258,7 @@ class Profile:
     judges: JudgeSpec = field(default_factory=JudgeSpec)
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
     device: DeviceSpec = field(default_factory=DeviceSpec)
+    distributed: DistributedSpec = field(default_factory=DistributedSpec)
     knobs: Knobs = field(default_factory=Knobs)
 
     @property
@@ -594,6 +608,24 @@ def reward_rules(profile: Profile) -> tuple[tuple[bool, str], ...]:
     )
 
 
+def distributed_rules(profile: Profile) -> tuple[tuple[bool, str], ...]:
+    """Refuses devices that would have nothing to roll out, since a group stays on one device."""
+    spec, rollouts = profile.distributed, profile.rollout
+    groups = rollouts.batch // max(rollouts.group, 1)
+    return (
+        (
+            1 <= spec.devices <= MOST_DEVICES,
+            f"distributed.devices lies between 1 and {MOST_DEVICES}, not at {spec.devices}",
+        ),
+        (
+            spec.devices <= max(groups, 1),
+            f"distributed.devices = {spec.devices} share the groups of an update, and there are "
+            f"{groups} (rollout.batch / rollout.group): raise the batch, or lower the devices",
+        ),
+        (spec.restarts >= 0, f"distributed.restarts is 0 or more, not {spec.restarts}"),
+    )
+
+
 def members(weights: Mapping[str, float]) -> int:
     """How many columns have a weight other than 0."""
     return sum(weight != 0 for weight in weights.values())
@@ -707,7 +739,12 @@ def check(profile: Profile, where: str) -> Profile:
         (profile.prompts.max_seconds > 0, "prompts.max_seconds is above 0"),
         (profile.prompts.most >= 0, f"prompts.most is 0 or more, not {profile.prompts.most}"),
     )
-    more = (*schedule_rules(profile.schedule), *reward_rules(profile), *algorithm_rules(profile))
+    more = (
+        *schedule_rules(profile.schedule),
+        *reward_rules(profile),
+        *algorithm_rules(profile),
+        *distributed_rules(profile),
+    )
     for fine, sentence in (*rules, *more):
         if not fine:
             raise ProfileError(f"{where}: {sentence}")

@@ -59,16 +59,18 @@ def windows(
     width: int,
     group: int,
     identity: tuple[int, int],
+    first: int = 0,
 ) -> Speech:
     """A stretch of at most `width` frames of each prompt's recording, as pretraining sees it.
 
-    The stretch is drawn by identity (seed, update, group), so the rows of a group share it.
+    The stretch is drawn by identity (seed, update, group), so the rows of a group share it;
+    `first` is the place of the first prompt in the whole batch.
     """
     cut, waves = [], []
     for row, prompt in enumerate(prompts):
         recording = recordings[prompt.text]
         room = max(recording.cond.shape[-1] - width, 0)
-        rng = generator(*identity, row - row % group, "window")
+        rng = generator(*identity, first + row - row % group, "window")
         start = int(torch.randint(0, room + 1, (), generator=rng))
         cond = recording.cond[:, start : start + width]
         cut.append(Utterance(prompt.text, prompt.speaker, cond))

@@ -27,10 +27,13 @@ def roll_back(session: Session) -> None:
 
     Raises:
         JournalError: no such state can be read.
+        SessionError: another rank has read another one.
     """
     state = resume.before(session.folder, session.update - MAX_SKIPPED)
-    # First of all: killed from here on, the session resumes where it goes back to.
-    resume.forget_after(session.folder, state.update)
+    check_agreed(session, state)
+    if session.ranks.leads:
+        # First of all: killed from here on, the session resumes where it goes back to.
+        resume.forget_after(session.folder, state.update)
     reached, session.update = session.update, state.update
     session.learner.restore(state)
     session.looks = {at: seen for at, seen in session.looks.items() if at <= state.update}
@@ -45,13 +48,19 @@ def roll_back(session: Session) -> None:
     session.turn({"learning_rate": session.knobs.learning_rate / 2}, "session")
 
 
+def check_agreed(session: Session, state: resume.State) -> None:
+    """SessionError where ranks have read different states; none goes on before all have read."""
+    if len(set(session.ranks.gather(state.update))) > 1:
+        raise SessionError(f"not every process sees the same states in {session.folder}")
+
+
 def within_memory(session: Session, work: Callable[[], T], why: Callable[[Exception], str]) -> T:
     """Does the work; again from its beginning, fewer rows at a time, where memory ran out.
 
     Random numbers are drawn by identity, so it is the same work. `why` puts an error into words.
 
     Raises:
-        SessionError: one row at a time is too much.
+        SessionError: one row at a time is too much, or the work is shared by several ranks.
     """
     while True:
         remembered = session.learner.statistics.state()
@@ -68,12 +77,23 @@ def within_memory(session: Session, work: Callable[[], T], why: Callable[[Except
 
 
 def halve(session: Session, phase: m.Phase, why: str) -> None:
-    """Half as many rows at a time from now on, and says so; SessionError where it is one."""
+    """Half as many rows at a time from now on, and says so.
+
+    Raises:
+        SessionError: it is one; or other ranks are in the midst of what this one would begin
+            again, and would wait for each other at different places of it.
+    """
     rows = session.rows[phase]
     if rows == 1:
         raise SessionError(
             f"the memory does not suffice for one clip at a time ({PLACES[phase]}.microbatch is "
             f"1): {why}; lower prompts.max_seconds or rollout.batch, or free memory"
+        )
+    if session.ranks.count > 1:
+        raise SessionError(
+            f"the memory of a process did not suffice for {rows} clips at a time ({session.at}), "
+            f"and several that share a session do not begin again: set {PLACES[phase]}.microbatch "
+            f"= {rows // 2}: {why}"
         )
     resize(session, phase, rows // 2)
     told = (

@@ -24,6 +24,7 @@ from engine.reopening import reopen
 from engine.serving import Served, Server
 
 if TYPE_CHECKING:
+    from engine.launch import Launched
     from engine.session import Session
 
 READY, BEGUN, REFUSED = "ready", "begun", "refused "
@@ -80,7 +81,7 @@ def opened(server: Server, folder: Path, resume: bool, hear: m.Emit) -> Served:
     """
     keep_memory()
 
-    def open_session(emit: m.Emit) -> Session:
+    def open_here(emit: m.Emit) -> Session | Launched:
         before = None
         try:
             if resume:
@@ -90,9 +91,9 @@ def opened(server: Server, folder: Path, resume: bool, hear: m.Emit) -> Served:
 
                 settings = profile_of(folder)
                 preflight.check(settings)
-            from engine.session import Session
+            from engine.launch import open_session
 
-            return Session(settings, folder, emit, before)
+            return open_session(settings, folder, emit, before)
         except (ValueError, OSError) as error:
             end = m.SessionEnded(0, "failed", str(error), refused=True)
             if not resume:  # a run that was something stays as it is, its journal too
@@ -101,7 +102,7 @@ def opened(server: Server, folder: Path, resume: bool, hear: m.Emit) -> Served:
             emit(end)
             raise
 
-    return Served(server, hear, open_session)
+    return Served(server, hear, open_here)
 
 
 def starter(descriptor: int | None) -> Callable[[str], None]:

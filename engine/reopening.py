@@ -15,9 +15,11 @@ from engine.profile import Profile
 
 MAY_CHANGE = (
     "train.updates", "train.save_every", "train.samples_every", "train.samples_kept",
-    "train.resume_every",
+    "train.resume_every", "train.microbatch", "rollout.microbatch",
+    "distributed.devices", "distributed.backend", "distributed.restarts",
 )  # fmt: skip
-"""Keys that a run may go on with other values of: no update's numbers depend on them."""
+"""Keys that a run may go on with other values of: no update's numbers depend on them, but for
+rounding."""
 
 
 def folder_of(run: Path) -> Path:
@@ -68,4 +70,9 @@ def reopen(run: Path, changes: Sequence[str] = ()) -> tuple[Profile, Snapshot]:
             f"{run} has finished its {now.update} updates; for more of them add "
             f"--set train.updates={2 * now.update}"
         )
-    return profile, replace(now, ended=None, phase="loading")
+    return profile, reopened(now)
+
+
+def reopened(now: Snapshot) -> Snapshot:
+    """The fold of a run's journal as that of a session that goes on."""
+    return replace(now, ended=None, phase="loading")

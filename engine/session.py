@@ -11,29 +11,28 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from engine import checkpoint, clips, recovery, resume, start_clip
+from engine import batch, checkpoint, clips, recovery, resume, start_clip
 from engine import messages as m
 from engine.assembly import Parts, assemble, choose_rewards
 from engine.checkpoint import with_about
-from engine.device import choose_device, generator, out_of_memory, peak_memory, set_threads
-from engine.diffusion.sampler import RolloutNoise, choose_kept, rollout
+from engine.device import choose_device, out_of_memory, peak_memory, set_threads
+from engine.diffusion.sampler import rollout
+from engine.distributed import ALONE, RankLost, Ranks, check_share, named
 from engine.evaluation import evaluate, fooled, interval
 from engine.files import MENDS, sweep, told
 from engine.inbox import Inbox
-from engine.journal import Journal
+from engine.journal import Journal, Unwritten
 from engine.learner import Learner, identity
 from engine.profile import Profile
 from engine.ratio_check import check_ratio
-from engine.recorded import windows
 from engine.reopening import start_path
 from engine.rewards import ensemble
-from engine.rewards.base import Scores, reward, score_clips
+from engine.rewards.base import Scores, Share, everyones, reward, score_clips
 from engine.rewards.patience import Patience
 from engine.rl.advantages import advantages
-from engine.rl.update import Problem, Speech, optimise, own_clips
+from engine.rl.update import Problem, optimise
 from engine.setbacks import SessionError, Setbacks
 from engine.synthesis import Utterance, stack
 from engine.types import RewardBatch, Trajectory
@@ -49,7 +48,11 @@ class Stopped(Exception):
 
 
 class Session:
-    """Trains one policy. Nothing outside the thread that calls `run` touches a tensor."""
+    """Trains one policy. Nothing outside the thread that calls `run` touches a tensor.
+
+    Where several ranks share it, each runs one of these, and all take the same way through it:
+    only what is asked of `ranks`, of the inbox and of the disk differs. Rank 0 alone writes.
+    """
 
     def __init__(
         self,
@@ -57,13 +60,14 @@ class Session:
         folder: Path,
         emit: Callable[[m.Event], None],
         before: m.Snapshot | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """A new session, or one that goes on: `before` is the fold of its journal so far."""
-        self.profile, self.folder, self.before = profile, folder, before
+        self.profile, self.folder, self.before, self.ranks = profile, folder, before, ranks
         # First of all: a run that nothing is left of stays as it is, its journal too.
         self.state = resume.newest(folder) if before is not None else None
-        self.journal, self.listener = Journal(folder), emit
-        self.inbox = Inbox()
+        self.journal, self.listener = Journal(folder) if ranks.leads else Unwritten(), emit
+        self.inbox = Inbox(ranks)
         self.commands = self.inbox.queue
         self.knobs, self.update = profile.knobs, 0
         self.saved_at = 0
@@ -84,9 +88,14 @@ class Session:
     # --- from start to end
 
     def run(self) -> None:
-        """The whole session; ends in exactly one SessionEnded, whatever happens."""
+        """The whole session; ends in exactly one SessionEnded, whatever happens.
+
+        Errors: RankLost, and then it has not ended: it goes on when all ranks start again.
+        """
         try:
             self.train()
+        except RankLost:
+            raise
         except Exception as error:  # the thread's one boundary: report, never vanish
             log.exception("the session failed")
             self.rescue()
@@ -133,8 +142,8 @@ class Session:
         if self.choice.notice and self.before is None:  # the first thing that is said
             self.notice(self.choice.notice, "warning")
         self.enter("loading")
-        set_threads(profile.device)
-        self.device = choose_device(profile.device)
+        set_threads(profile.device, self.ranks.beside)
+        self.device = self.ranks.own(choose_device(profile.device))
         wanted = profile
         if self.before is not None:
             began_with = replace(profile.voice, checkpoint=str(start_path(self.folder)))
@@ -143,6 +152,7 @@ class Session:
         self.voice = self.parts.voice
         self.rate = self.voice.card.config.sample_rate
         self.learner = Learner.create(profile, self.parts, self.device)
+        check_share(self.learner.batch, profile.rollout.group, self.ranks.count)
         self.identity = identity(profile, self.parts)
         self.opened = self.before is None
 
@@ -155,7 +165,8 @@ class Session:
             m.SessionStarted(
                 run=self.folder.name, folder=str(self.folder), algorithm=profile.train.algorithm,
                 updates=profile.train.updates, knobs=self.knobs, rewards=tuple(scored),
-                judges=tuple(judged), voice=self.voice.source, device=str(self.device),
+                judges=tuple(judged), voice=self.voice.source,
+                device=named(self.ranks, self.device),
                 precision="bf16" if learner.policies.current.compute_dtype else "fp32",
                 timesteps=learner.schedule.timesteps, kept=learner.allowed, sample_rate=self.rate,
                 stand_in=self.choice.stand_in, parent=checkpoint.origin(self.voice.card),
@@ -166,17 +177,19 @@ class Session:
         if learner.batch != profile.rollout.batch:
             told = f"{learner.batch} rollouts an update instead of {profile.rollout.batch}"
             self.notice(f"no GPU: {told}", "warning")
-        self.notice(check_ratio(learner, self.parts.prompts, profile.seed, self.knobs))
+        self.notice(check_ratio(learner, self.parts.prompts, profile.seed, self.knobs, self.ranks))
         self.look()
         if self.ensemble is not None:
             self.notice(ensemble.told(self.ensemble))
-        checkpoint.save(start_path(self.folder), self.voice.model, self.voice.card)
+        if self.ranks.leads:
+            checkpoint.save(start_path(self.folder), self.voice.model, self.voice.card)
         self.keep()
 
     def go_on(self, before: m.Snapshot) -> None:
         """Takes up the newest state: what the next update reads is what it would have read."""
         state, self.state = self.state, None
         assert state is not None
+        recovery.check_agreed(self, state)
         resume.check_identity(self.folder, state.identity, self.identity)
         self.first = self.first_scores(state)
         self.learner.restore(state)
@@ -188,7 +201,7 @@ class Session:
             if turn.update <= self.update:
                 self.knobs = turn.knobs
         for halved in before.halved:
-            recovery.resize(self, halved.phase, halved.size)
+            recovery.resize(self, halved.phase, min(halved.size, self.rows[halved.phase]))
         self.learner.turn(self.knobs)
         updates = self.profile.train.updates
         event = m.SessionResumed(self.update, updates, self.knobs)
@@ -198,9 +211,10 @@ class Session:
                 f"the journal ended within a line, {self.journal.torn} bytes of an event that was "
                 "being written when the process died; they were cut off", "warning",
             )  # fmt: skip
-        sweep(self.folder)
-        if samples := self.profile.train.samples_kept:
-            clips.forget_before(self.folder, self.update - samples + 1)
+        if self.ranks.leads:
+            sweep(self.folder)
+            if samples := self.profile.train.samples_kept:
+                clips.forget_before(self.folder, self.update - samples + 1)
         kept = m.advance(before, event)
         if kept.started is not None:
             self.voice = replace(self.voice, source=kept.started.voice)
@@ -213,45 +227,56 @@ class Session:
     # --- one update
 
     def one_update(self) -> int:
-        """Rollout, score, optimise: the whole algorithm on one screen."""
-        spec, train, learner = self.profile.rollout, self.profile.train, self.learner
-        self.seconds = {}
+        """Rollout, score, optimise: the whole algorithm on one screen.
 
-        prompts = self.draw(self.update)  # B utterances
-        conditioning, frames = stack(prompts)  # (B, C, M), frozen encoder in eval mode
-        noise = self.noise(self.update, frames)  # keeps K of T timesteps
+        Of the update's B rollouts this rank has the b of its share; alone, b = B.
+        """
+        profile, ranks, learner = self.profile, self.ranks, self.learner
+        spec, self.seconds = profile.rollout, {}
+
+        prompts = batch.prompts(profile, self.parts, self.update, learner.batch)  # B utterances
+        share = ranks.share(len(prompts), spec.group)
+        own, first = prompts[share.start : share.stop], share.start
+        conditioning, frames = stack(own)  # (b, C, M), frozen encoder in eval mode
+        noise = batch.noise(profile, learner.allowed, self.update, frames, first)  # keeps K of T
         with self.phase("rollout") as between:
             traj = rollout(
                 learner.policies.current, learner.schedule, conditioning, noise,
                 microbatch=self.rows["rollout"], between=between,
-            )  # fmt: skip  # x_t, x_prev, mean (K, B, S); waveform (B, S): fp32
-        sound = traj.waveform.isfinite().all(-1)  # (B,)
+            )  # fmt: skip  # x_t, x_prev, mean (K, b, S); waveform (b, S): fp32
+        sound = ranks.rows(traj.waveform.isfinite().all(-1))  # (B,)
 
         with self.phase("score"):
-            scores = self.score(traj, prompts)  # (B, R)
+            paths = [""] * len(prompts)
+            if self.update % profile.train.samples_every == 0:
+                paths = clips.write_rollouts(
+                    self.folder, self.update + 1, first, traj, frames, self.rate, ranks
+                )
+            scores = everyones(self.score(traj, own, Share(first, len(prompts))), ranks)  # (B, R)
             rewards = self.reward(scores)  # (B, R) -> (B,)
             self.check_failures(rewards, sound)
             texts = tuple(u.text for u in prompts)
             total = rewards.total.to(self.device)
             valid = rewards.valid.to(self.device)
             advantage = advantages(
-                self.profile.advantage, total, valid, texts, spec.group, learner.statistics
+                profile.advantage, total, valid, texts, spec.group, learner.statistics
             )  # (B,)
-            written = self.update % train.samples_every == 0
             rows = clips.rollouts(
-                self.folder, self.update + 1, self.profile.seed, traj, prompts,
-                self.voice.card.speakers, rewards, advantage, self.rate, written,
+                self.update + 1, profile.seed, prompts, self.voice.card.speakers, rewards,
+                advantage, self.rate, paths,
             )  # fmt: skip
         self.emit(m.ClipsScored(self.update + 1, rows))
 
         with self.phase("optimise") as between, learner.undivided() as undo:
+            speech = batch.speech(profile, self.parts, self.update, traj, own, frames, first)
             problem = Problem(
-                learner.schedule, traj, frames, advantage, valid,
-                self.speech(traj, prompts, frames), (self.profile.seed, self.update),
+                learner.schedule, traj, frames, advantage[first : share.stop],
+                valid[first : share.stop], speech, (profile.seed, self.update), first,
             )  # fmt: skip
             done = optimise(
-                learner.policies, learner.optimizer, problem, learner.settings, self.knobs, between
-            )
+                learner.policies, learner.optimizer, problem, learner.settings, self.knobs,
+                between, ranks,
+            )  # fmt: skip
             if not (learner.finite() and bool(sound.any())):
                 undo()
                 done = replace(done, skipped=max(done.skipped, 1))
@@ -259,35 +284,22 @@ class Session:
         self.update += 1
         stats = m.UpdateStats(
             **asdict(done), reward=interval(total[valid].cpu()),
-            failed=int((~valid).sum()), clamped=float(traj.clamped), seconds=dict(self.seconds),
-            memory_bytes=peak_memory(self.device),
+            failed=int((~valid).sum()), clamped=ranks.mean(float(traj.clamped), sum(frames)),
+            seconds=dict(self.seconds), memory_bytes=peak_memory(self.device),
         )  # fmt: skip
         self.emit(m.UpdateFinished(self.update, stats))
         return done.skipped
 
-    def draw(self, update: int) -> list[Utterance]:
-        """B / group prompts of this update, each `group` times, by identity."""
-        pool, group = self.parts.prompts, self.profile.rollout.group
-        count = self.learner.batch // group
-        drawn = []
-        for place in range(update * count, (update + 1) * count):
-            epoch, at = divmod(place, len(pool))  # every prompt once, then all again in new order
-            rng = generator(self.profile.seed, epoch, "prompts")
-            drawn += [pool[int(torch.randperm(len(pool), generator=rng)[at])]] * group
-        return drawn
-
-    def noise(self, update: int, frames: tuple[int, ...]) -> RolloutNoise:
-        """The random numbers of an update's rollouts, and the timesteps it trains."""
-        spec, seed = self.profile.rollout, self.profile.seed
-        kept = choose_kept(self.learner.allowed, spec.kept, seed, update)
-        return RolloutNoise(seed, update, frames, kept, spec.group, spec.shared, spec.antithetic)
-
-    def score(self, traj: Trajectory, prompts: list[Utterance]) -> Scores:
+    def score(
+        self, traj: Trajectory, prompts: list[Utterance], share: Share | None = None
+    ) -> Scores:
         models = [*self.parts.rewards]
         if self.profile.judges.rollouts:
             models += self.parts.judges
         texts = [u.text for u in prompts]
-        return score_clips(models, traj.waveform, traj.lengths, self.rate, texts, self.patience)
+        return score_clips(
+            models, traj.waveform, traj.lengths, self.rate, texts, self.patience, share
+        )
 
     def reward(self, scores: Scores) -> RewardBatch:
         """The sum or the ensemble, as the profile asks; ValueError where that has no scale yet."""
@@ -317,14 +329,6 @@ class Session:
             columns, self.first, self.parts.weights, self.profile.reward.spread
         )
 
-    def speech(self, traj: Trajectory, prompts: list[Utterance], frames: tuple[int, ...]) -> Speech:
-        """What the penalty noises: own clips, or a window of each prompt's recording."""
-        if self.profile.train.penalty_source == "sample":
-            return own_clips(traj, frames)
-        width, group = self.voice.card.config.window_frames, self.profile.rollout.group
-        identity = (self.profile.seed, self.update)
-        return windows(self.parts.recordings, prompts, width, group, identity)
-
     def check_failures(self, rewards: RewardBatch, sound: Tensor) -> None:
         """Counts failed rewards aloud; too many of clips (B,) that are `sound` end the session."""
         for failure in rewards.failures[:3]:
@@ -344,7 +348,8 @@ class Session:
             recovery.roll_back(self)
             return
         self.keep()
-        if samples := self.profile.train.samples_kept:
+        samples = self.profile.train.samples_kept
+        if samples and self.ranks.leads:
             clips.forget(self.folder, self.update - samples, self.learner.batch)
         self.after_update()
 
@@ -360,7 +365,7 @@ class Session:
 
     def keep(self) -> None:
         """The state that the session can go on from, every `resume_every` updates."""
-        if self.update % self.profile.train.resume_every == 0:
+        if self.ranks.leads and self.update % self.profile.train.resume_every == 0:
             resume.write(
                 self.folder,
                 self.learner.state(self.update, self.setbacks.skipped, self.first, self.identity),
@@ -379,7 +384,7 @@ class Session:
             now = evaluate(
                 self.voice, self.learner.schedule, self.parts.held_out,
                 (*self.parts.rewards, *self.parts.judges), self.profile.evaluation.seed,
-                self.rows["rollout"], between, self.patience,
+                self.rows["rollout"], between, self.patience, self.ranks,
             )  # fmt: skip
         if self.first is None:
             self.first = now.scores.values
@@ -388,11 +393,12 @@ class Session:
             except ValueError as error:
                 raise SessionError("; ".join([str(error), *now.scores.failures[:1]])) from None
         rewards = self.reward(now.scores)
-        rows = clips.evaluations(
-            self.folder, self.update, self.profile.evaluation.seed, now, self.parts.held_out,
-            self.voice.card.speakers, rewards, self.rate,
-        )  # fmt: skip
-        self.emit(m.ClipsScored(self.update, rows))
+        if self.ranks.leads:
+            rows = clips.evaluations(
+                self.folder, self.update, self.profile.evaluation.seed, now, self.parts.held_out,
+                self.voice.card.speakers, rewards, self.rate,
+            )  # fmt: skip
+            self.emit(m.ClipsScored(self.update, rows))
         latest = now.intervals()
         if self.ensemble is not None:
             latest["reward"] = interval(rewards.total)
@@ -424,7 +430,8 @@ class Session:
             schedule=asdict(self.parts.schedule),
             profile=self.profile.hash(),
         )
-        checkpoint.save(self.folder / path, self.voice.model, card)
+        if self.ranks.leads:
+            checkpoint.save(self.folder / path, self.voice.model, card)
         self.saved_at = self.update
         self.emit(m.CheckpointSaved(self.update, path, label))
 
@@ -485,17 +492,21 @@ class Session:
         try:
             if not (0 < update <= self.update + 1 and 0 <= index < self.learner.batch):
                 raise ValueError(f"there is no rollout {index} of update {update}")
-            prompts = self.draw(update - 1)
-            noise = self.noise(update - 1, tuple(u.frames for u in prompts))
+            prompts = batch.prompts(self.profile, self.parts, update - 1, self.learner.batch)
+            frames = tuple(u.frames for u in prompts)
+            noise = batch.noise(self.profile, self.learner.allowed, update - 1, frames)
             traj = start_clip.speak(
                 self.folder, self.learner.policies.current, self.learner.schedule, noise,
                 prompts[index], index, self.render_on,
             )  # fmt: skip
-            path = start_clip.write(self.folder, update, index, traj, self.rate)
+            path = start_clip.path_of(update, index)
+            if self.ranks.leads:  # every rank speaks it, as all of them have to hear a stop
+                start_clip.write(self.folder / path, traj, self.rate)
             scores = self.score(traj, prompts[index : index + 1])
             self.emit(clips.rendered(update, index, path, self.reward(scores)))
         except Exception as error:
-            if not (isinstance(error, OSError | ValueError) or out_of_memory(error)):
+            lacking = self.ranks.count == 1 and out_of_memory(error)  # the others speak on
+            if not (isinstance(error, OSError | ValueError) or lacking):
                 raise
             self.emit(m.CommandRefused(self.update, sentence(error), "RenderStart"))
 

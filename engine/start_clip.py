@@ -46,8 +46,10 @@ def speak(
     return rollout(start, schedule, conditioning, OneRow(noise, row), between=between)
 
 
-def write(folder: Path, update: int, index: int, traj: Trajectory, rate: int) -> str:
-    """Beside the rollout's own file; returns the path relative to the run's folder."""
-    path = f"samples/update-{update:06d}-{index:02d}-start.flac"
-    audio.write(folder / path, traj.waveform[0].cpu(), rate)
-    return path
+def path_of(update: int, index: int) -> str:
+    """Beside the rollout's own file, relative to the run's folder."""
+    return f"samples/update-{update:06d}-{index:02d}-start.flac"
+
+
+def write(path: Path, traj: Trajectory, rate: int) -> None:
+    audio.write(path, traj.waveform[0].cpu(), rate)

@@ -80,11 +80,15 @@ def speak(
     seed: int,
     *,
     microbatch: int = 4,
+    first: int = 0,
     between: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Tensor]:
-    """Samples each utterance with noise named by (seed, its place); clips (S,) on the CPU."""
+    """Samples each utterance with noise named by (seed, its place); clips (S,) on the CPU.
+
+    `first` is the place of the first of them.
+    """
     conditioning, frames = stack(utterances)
-    drawn = RolloutNoise(seed, 0, frames)
+    drawn = RolloutNoise(seed, 0, frames, first=first)
     done = rollout(
         voice.model.decoder, schedule, conditioning, drawn, microbatch=microbatch, between=between
     )

@@ -16,11 +16,12 @@ import soundfile
 from torch import Tensor
 
 from engine import checkpoint
+from engine import profile as profiles
 from engine.messages import Column
 from engine.own_schedule import schedule_for
 from engine.profile import ScheduleSpec
 from engine.rewards import registry
-from tests.voices import write_corpus, write_voice
+from tests.voices import write_corpus, write_profile, write_voice
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 Run = Callable[..., dict]
@@ -163,6 +164,15 @@ def test_recordings_and_sentences_are_both_judged(
     assert len(result["candidates"]) == len(result["finalists"]) == 2
     assert all(row["distance_db"] > 0 for row in result["candidates"])
     assert all(row["distance_db"] is None for row in result["finalists"])
+
+
+def test_the_longest_share_of_an_update_is_told_by_the_number_of_ranks(
+    script: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    profile = profiles.load(write_profile(tmp_path, write_voice(tmp_path / "voice.safetensors")))
+    found = script("ranks").unevenness(profile, 1, (1, 3))
+    assert found["1"] == 1.0  # one rank has everything
+    assert 1.0 < found["3"] < 2.0  # three prompts of different length, one a rank
 
 
 def test_the_charts_are_drawn_within_what_a_screen_may_take(

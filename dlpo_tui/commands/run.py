@@ -152,20 +152,20 @@ def screen_run(opening: Opening) -> int:
     from dlpo_tui.app import run_app
     from dlpo_tui.bridge import Bridge
 
-    def open_session(emit: Emit) -> SessionLike:
+    def open_here(emit: Emit) -> SessionLike:
         # Here, behind the first paint: both load torch.
         from engine import preflight
-        from engine.session import Session
+        from engine.launch import open_session
 
         if opening.before is None:
             preflight.check(opening.settings)
         return served(
-            folder, emit, lambda both: Session(opening.settings, folder, both, opening.before)
+            folder, emit, lambda both: open_session(opening.settings, folder, both, opening.before)
         )
 
     folder = opening.folder
     keep_memory()
-    bridge = Bridge(open_session, opening.before)
+    bridge = Bridge(open_here, opening.before)
     code = run_app(bridge, folder)
     if code == Exit.FAILED and not (bridge.now.ended and bridge.now.ended.error):
         tell(f"dlpo-tui: the screen failed; why is in {folder / 'session.log'}")
@@ -211,7 +211,7 @@ def headless_run(opening: Opening, as_json: bool) -> int:
     keep_memory()
     with err.status("looking for what the profile names"):  # on a terminal only
         from engine import preflight
-        from engine.session import Session
+        from engine.launch import open_session
 
         try:
             if opening.before is None:
@@ -233,7 +233,7 @@ def headless_run(opening: Opening, as_json: bool) -> int:
         if isinstance(event, SessionEnded):
             ended.append(event)
 
-    session = Session(opening.settings, opening.folder, emit, opening.before)
+    session = open_session(opening.settings, opening.folder, emit, opening.before)
     interrupted = stop_on_interrupt(session.commands.put)
     session.run()
     farewell(lines.now, opening)

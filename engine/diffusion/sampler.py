@@ -34,6 +34,9 @@ class RolloutNoise:
     group: int = 1
     shared: Literal["none", "prefix", "unkept"] = "none"
     antithetic: bool = False
+    first: int = 0
+    """Place of the first of these rows in the whole batch, by which it is named; it begins a
+    group there."""
 
     def prefix(self, t: int) -> bool:
         """True before the first kept transition, where the rows of a group may still be one."""
@@ -54,7 +57,8 @@ class RolloutNoise:
                 owner = row - row % self.group
             elif self.antithetic and t in self.kept:
                 owner, sign = row - row % 2, 1.0 - 2.0 * (row % 2)
-            out[at, :length] = sign * noise(length, self.seed, self.update, owner, t)
+            named = self.first + owner
+            out[at, :length] = sign * noise(length, self.seed, self.update, named, t)
         return out
 
 

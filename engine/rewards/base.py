@@ -17,6 +17,7 @@ from torch import Tensor
 
 from engine import audio
 from engine.device import out_of_memory
+from engine.distributed import Ranks
 from engine.messages import Column
 from engine.rewards.ensemble import Ensemble
 from engine.rewards.patience import Patience, TooSlow
@@ -59,6 +60,22 @@ class Scores:
     """One sentence for each clip that a model failed on, or for a model that failed on all."""
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Where clips stand in the batch that they are a part of."""
+
+    first: int
+    """Place of their first."""
+    of: int
+    """Clips in the batch."""
+
+
+def everyones(scores: Scores, ranks: Ranks) -> Scores:
+    """The scores of every rank's share, (b, R) -> (B, R), on every rank."""
+    failures = [sentence for own in ranks.gather(scores.failures) for sentence in own]
+    return Scores(scores.columns, ranks.rows(scores.values), tuple(failures))
+
+
 @torch.no_grad()
 def score_clips(
     models: Sequence[ScoreModel],
@@ -67,6 +84,7 @@ def score_clips(
     hz: int,
     texts: Sequence[str],
     patience: Patience | None = None,
+    share: Share | None = None,
 ) -> Scores:
     """Scores each clip without its padding; values on the waveform's device.
 
@@ -80,6 +98,7 @@ def score_clips(
         hz: of the waveform.
         texts: B sentences, what the clips should say.
         patience: how long a model is waited for; None: however long.
+        share: which clips of a larger batch these are, for what is told of failures.
 
     Raises:
         ValueError: the arguments do not fit one another.
@@ -88,7 +107,7 @@ def score_clips(
     patience = patience or Patience()
     _check_arguments(models, waveform, lengths, texts)
     counts = [int(n) for n in lengths]
-    log = _FailureLog(len(counts))
+    log = _FailureLog(len(counts), share or Share(0, len(counts)))
     groups: dict[int, list[int]] = defaultdict(list)
     for row, count in enumerate(counts):
         if count == 0:
@@ -222,6 +241,7 @@ class _FailureLog:
     """What went wrong for which clip, and the sentences that say so."""
 
     clips: int
+    share: Share
     lost: dict[int, str] = field(default_factory=dict)
     """Row -> why no model was asked."""
     by_model: dict[str, dict[int, list[str]]] = field(default_factory=dict)
@@ -233,21 +253,22 @@ class _FailureLog:
     def model(self, row: int, name: str, reason: str) -> None:
         self.by_model.setdefault(name, {}).setdefault(row, []).append(reason)
 
+    def named(self, row: int) -> str:
+        return f"clip {self.share.first + row + 1} of {self.share.of}"
+
     def sentences(self) -> tuple[str, ...]:
         said = [
-            f"Clip {row + 1} of {self.clips} has no score: {reason}."
+            f"{self.named(row).capitalize()} has no score: {reason}."
             for row, reason in sorted(self.lost.items())
         ]
         for name, failed in self.by_model.items():
             reasons = {row: _sentence_end("; ".join(why)) for row, why in sorted(failed.items())}
             asked = self.clips - len(self.lost)
-            if len(failed) == asked > 1 and len(set(reasons.values())) == 1:
+            alike = len(failed) == asked > 1 and len(set(reasons.values())) == 1
+            if alike and self.clips == self.share.of:
                 said.append(f"{name} failed on all {asked} clips: {next(iter(reasons.values()))}")
                 continue
-            said += [
-                f"{name} failed on clip {row + 1} of {self.clips}: {why}"
-                for row, why in reasons.items()
-            ]
+            said += [f"{name} failed on {self.named(row)}: {why}" for row, why in reasons.items()]
         return tuple(said)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeVar
 
 import torch
@@ -23,6 +23,7 @@ from engine.diffusion.process import (
 )
 from engine.diffusion.sampler import ragged, split, trimmed
 from engine.diffusion.schedule import NoiseSchedule
+from engine.distributed import ALONE, Ranks
 from engine.messages import Knobs
 from engine.rl.algorithms import Algorithm, Penalty
 from engine.types import HOP, Conditioning, Policy, StepTerms, Trajectory, masked_mean
@@ -65,6 +66,8 @@ class Problem:
     speech: Speech
     identity: tuple[int, int]
     """(seed, update): names the penalty's noise."""
+    first: int = 0
+    """Place of this rank's first row in the whole batch, of which these B are its share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,8 @@ def penalty_noise(problem: Problem, k: int, epoch: int) -> Tensor:
     out = torch.zeros(speech.waveform.shape)
     for row, frames in enumerate(speech.frames):
         length = frames * HOP
-        out[row, :length] = noise(length, *problem.identity, row, t, "penalty", epoch)
+        named = problem.first + row
+        out[row, :length] = noise(length, *problem.identity, named, t, "penalty", epoch)
     return out.to(speech.waveform.device)
 
 
@@ -193,40 +197,63 @@ def optimise(
     settings: Settings,
     knobs: Knobs,
     between: Callable[[int, int], None] = lambda done, total: None,
+    ranks: Ranks = ALONE,
 ) -> Optimised:
     """Takes `inner_epochs` optimizer steps, each the mean loss over all K x B pairs.
 
-    The gradient is accumulated over timesteps and microbatches so that it equals one big
-    batch. A loss or gradient that is not finite leaves the weights as they were and is counted.
-    `between(done, total)` runs after every timestep; what it raises ends the update.
+    The gradient is accumulated over timesteps, microbatches and ranks so that it equals one big
+    batch. A loss or gradient that is not finite, on any rank, leaves the weights as they were and
+    is counted. `between(done, total)` runs after every timestep; what it raises ends the update.
     """
     if weigh := settings.algorithm.weigh:
-        weight = weigh(problem.advantage, problem.valid, knobs.alpha)
-        problem = replace(problem, advantage=weight)
+        weight = weigh(ranks.rows(problem.advantage), ranks.rows(problem.valid), knobs.alpha)
+        own = slice(problem.first, problem.first + len(problem.valid))
+        problem = replace(problem, advantage=weight[own])
     K, good = len(problem.trajectory.timesteps), problem.valid.nonzero().flatten().tolist()
+    pairs = K * sum(ranks.gather(len(good)))
     weights = [w for group in optimizer.param_groups for w in group["params"]]
     terms: list[StepTerms] = []
     losses, norms, skipped = [], [], 0
     optimizer.zero_grad(set_to_none=True)
-    for epoch in range(settings.inner_epochs if good else 0):
+    for epoch in range(settings.inner_epochs if pairs else 0):
         for k in range(K):
             eps = penalty_noise(problem, k, epoch)
             noised = penalty_timestep(problem, settings, k, epoch)
             for rows in microbatches(problem.frames, settings.microbatch, good):
                 term = step_terms(policies, problem, settings, k, rows, eps, noised)
                 loss = settings.algorithm.loss(term, knobs, settings.penalty)
-                (loss.sum() / (K * len(good))).backward()
+                (loss.sum() / pairs).backward()
                 losses.append(loss.detach())
                 terms.append(detached(term))
             between(epoch * K + k + 1, settings.inner_epochs * K)
+        ranks.add(weights)
         norm = float(nn.utils.clip_grad_norm_(weights, knobs.max_grad_norm))
         norms.append(norm)
-        if math.isfinite(norm) and bool(torch.cat(losses).isfinite().all()):
+        finite = not losses or bool(torch.cat(losses).isfinite().all())
+        if ranks.every(math.isfinite(norm) and finite):
             optimizer.step()
         else:
             skipped += 1
         optimizer.zero_grad(set_to_none=True)
+    terms, losses = everyones(ranks, terms, losses)
     return summary(terms, losses, norms, skipped, knobs)
+
+
+def everyones(
+    ranks: Ranks, terms: list[StepTerms], losses: list[Tensor]
+) -> tuple[list[StepTerms], list[Tensor]]:
+    """What `summary` reads, of every rank."""
+    if ranks.count == 1:
+        return terms, losses
+    there = [replace(term, **{k: v.cpu() for k, v in present(term).items()}) for term in terms]
+    told = ranks.gather((there, [loss.cpu() for loss in losses]))
+    return [term for own, _ in told for term in own], [loss for _, own in told for loss in own]
+
+
+def present(terms: StepTerms) -> dict[str, Tensor]:
+    """The terms that were computed, by name."""
+    values = {field.name: getattr(terms, field.name) for field in fields(terms)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def microbatches(frames: tuple[int, ...], size: int, good: list[int]) -> list[list[int]]:

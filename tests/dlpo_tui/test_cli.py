@@ -17,7 +17,7 @@ from dlpo_tui import cli, console
 from dlpo_tui.commands import run
 from dlpo_tui.endings import ENDINGS
 from dlpo_tui.lines import Lines
-from engine import audio, checkpoint, journal
+from engine import audio, checkpoint, journal, launch
 from engine import messages as m
 from engine import profile as profiles
 from engine.model.config import ModelConfig
@@ -217,6 +217,42 @@ def test_an_interrupted_session_saves_and_exits_with_130(
     (folder,) = Path("here").iterdir()
     assert journal.replay(folder).ended == m.SessionEnded(1, "stopped")
     assert (folder / "checkpoints/update-000001.safetensors").is_file()
+
+
+# --- over several devices -------------------------------------------------------
+
+SPREAD = ("--set", "distributed.devices=2")
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (m.SessionEnded(1, "finished"), 0),
+        (m.SessionEnded(1, "failed", "a reward is away"), 1),
+        (m.SessionEnded(0, "failed", "no such voice", refused=True), 2),
+    ],
+)
+def test_what_the_first_of_several_processes_says_is_shown(
+    call: Call, profile: Path, monkeypatch: pytest.MonkeyPatch, end: m.SessionEnded, code: int
+) -> None:
+    said = [json.dumps(m.to_json(event)) for event in (m.Noticed(0, "info", "ready"), end)]
+    stand_in = [sys.executable, "-c", f"print({said[0]!r})\nprint({said[1]!r})"]
+    monkeypatch.setattr(launch, "command", lambda profile: stand_in)
+    result = call("run", profile, "--headless", *SPREAD, "--set", "runs=here")
+    assert result.exit_code == code, result.output
+    assert "update    0   ready" in result.stdout
+    assert end.error in result.stderr
+    assert len(list(Path("here").iterdir())) == (code != 2)
+
+
+def test_devices_that_are_not_there_are_one_sentence_and_leave_no_run(
+    call: Call, profile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    nccl = ("--set", "distributed.backend='nccl'", "--set", "runs=here")
+    told = refused(call("run", profile, "--headless", *SPREAD, *nccl))
+    assert "needs as many GPUs with nccl" in told
+    assert not list(Path("here").iterdir())
 
 
 # --- listen ---------------------------------------------------------------------

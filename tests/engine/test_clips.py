@@ -33,7 +33,8 @@ def rollouts(folder: Path, written: bool) -> tuple[clips.Clip, ...]:
         ("mos failed on clip 2 of 2.",),
     )
     advantage = torch.tensor([0.5, 0.0])
-    return clips.rollouts(folder, 7, 11, traj, PROMPTS, SPEAKERS, rewards, advantage, RATE, written)
+    paths = clips.write_rollouts(folder, 7, 0, traj, (3, 2), RATE) if written else ["", ""]
+    return clips.rollouts(7, 11, PROMPTS, SPEAKERS, rewards, advantage, RATE, paths)
 
 
 def test_a_rollouts_row_has_every_number_about_it(tmp_path: Path) -> None:

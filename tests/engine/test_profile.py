@@ -219,6 +219,10 @@ def test_a_missing_profile_suggests_the_nearest(write, tmp_path, monkeypatch) ->
 # --- values ---------------------------------------------------------------------
 
 IMPOSSIBLE = {
+    "distributed.devices=0": "distributed.devices lies between 1 and 64, not at 0",
+    "distributed.devices=65": "distributed.devices lies between 1 and 64, not at 65",
+    "distributed.devices=3": "distributed.devices = 3 share the groups of an update",
+    "distributed.restarts=-1": "distributed.restarts is 0 or more",
     "rollout.batch=0": "rollout.batch lies between 1 and 10,000",
     "rollout.group=3": r"rollout.group divides rollout.batch \(8\), 3 does not",
     "rollout.group=0": "rollout.group divides",

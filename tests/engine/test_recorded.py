@@ -114,3 +114,13 @@ def test_the_same_identity_draws_the_same_stretch(recordings: dict[str, Recordin
         for seed in range(200)
     }
     assert starts == set(range(LONG - 12 + 1))  # every start can be drawn, the last one too
+
+
+def test_a_rank_draws_the_stretches_of_its_place_in_the_batch(
+    recordings: dict[str, Recording],
+) -> None:
+    spoken = prompts(*["long"] * 8)
+    whole = windows(recordings, spoken, 12, 2, (0, 3))
+    share = windows(recordings, spoken[4:], 12, 2, (0, 3), 4)
+    assert torch.equal(share.waveform, whole.waveform[4:])
+    assert not torch.equal(share.waveform, whole.waveform[:4])

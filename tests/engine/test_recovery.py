@@ -113,7 +113,7 @@ def test_an_update_that_breaks_off_between_its_steps_begins_again_from_its_weigh
     sane, broken = session.optimise, []
 
     def optimise(*arguments):
-        *rest, between = arguments
+        *rest, between, ranks = arguments
 
         def then(done: int, total: int) -> None:
             between(done, total)
@@ -121,7 +121,7 @@ def test_an_update_that_breaks_off_between_its_steps_begins_again_from_its_weigh
                 broken.append(done)
                 raise Room.error
 
-        return sane(*rest, then)
+        return sane(*rest, then, ranks)
 
     monkeypatch.setattr(session, "optimise", optimise)
     ran = run(*changes)
@@ -138,6 +138,8 @@ def test_the_smaller_size_is_kept_when_the_session_goes_on(run: Begin, room: Roo
     assert again.of(m.MicrobatchHalved) == []
     assert again.session.rows == {"rollout": 2, "optimise": 2}
     assert again.session.learner.settings.microbatch == 2
+    yet_smaller = gone_on(first.folder, "train.updates=3", "rollout.microbatch=1")
+    assert yet_smaller.session.rows == {"rollout": 1, "optimise": 2}
 
 
 def test_too_little_for_one_clip_is_one_sentence(run: Begin, room: Room) -> None:

@@ -357,6 +357,12 @@ def test_a_change_that_would_make_it_another_run_is_refused(stopped: Path) -> No
         reopen(stopped, ["knobs.alpha=9"])
 
 
+def test_a_run_goes_on_over_as_many_devices_as_there_are_now(stopped: Path) -> None:
+    again, before = reopen(stopped, ["distributed.devices=2", "distributed.backend=gloo"])
+    assert (again.distributed.devices, again.distributed.backend) == (2, "gloo")
+    assert before == reopen(stopped)[1]
+
+
 def test_other_prompts_than_it_was_begun_with_are_refused(place: Path, tmp_path: Path) -> None:
     prompts = tmp_path / "train.txt"
     prompts.write_text("Go on.\n")

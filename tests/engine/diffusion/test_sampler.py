@@ -118,6 +118,16 @@ def test_a_group_shares_noise_at_the_timesteps_of_its_mode(shared: str, together
         assert not torch.equal(z[1, : 3 * HOP], z[2, : 3 * HOP])
 
 
+@pytest.mark.parametrize("shared", ["none", "prefix", "unkept"])
+def test_a_rank_draws_the_numbers_of_its_place_in_the_batch(shared: str) -> None:
+    whole = RolloutNoise(3, 1, GROUPS, (4, 2), 2, shared, antithetic=True)
+    share = replace(whole, frames=GROUPS[2:], first=2)
+    for t in range(1, T + 1):
+        z = whole(t)[2:, : max(GROUPS[2:]) * HOP]
+        assert torch.equal(share(t), z)
+        assert not torch.equal(replace(share, first=0)(t), z)
+
+
 def test_a_group_of_one_shares_nothing() -> None:
     plain = RolloutNoise(0, 0, RAGGED, (4, 2))
     for shared in ("prefix", "unkept"):
