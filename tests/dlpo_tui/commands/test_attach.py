@@ -37,10 +37,13 @@ def signals() -> Iterator[None]:
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
-    return lambda *arguments: CliRunner().invoke(cli.app, ["attach", *map(str, arguments)])
+    handling = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield lambda *arguments: CliRunner().invoke(cli.app, ["attach", *map(str, arguments)])
+    for number, handler in handling.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
