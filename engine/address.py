@@ -16,6 +16,7 @@ import stat
 import struct
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ SOCKET = "session.sock"
 LONGEST_PATH = 100
 """Bytes; a socket's path may have 107 on Linux, 103 on macOS, and its end must be read whole."""
 OWNER_ALONE = 0o600
+ATTEMPTS, ATTEMPT_SECONDS = 10, 0.01
+"""Of reading a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,17 @@ class Note:
 
 
 def read(folder: Path) -> Note | None:
-    """The note of a run; None where there is none, or where it is being written."""
-    try:
-        data = plain_json.parse((folder / NOTE).read_text(encoding="utf-8"))
-        return Note(**{**data, "attached": tuple(data["attached"])})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    """The note of a run; None where there is none, or none that can be read."""
+    for attempt in range(ATTEMPTS):  # it is written in its place, and may be met half
+        try:
+            data = plain_json.parse((folder / NOTE).read_text(encoding="utf-8"))
+            return Note(**{**data, "attached": tuple(data["attached"])})
+        except ValueError:
+            if attempt < ATTEMPTS - 1:
+                time.sleep(ATTEMPT_SECONDS)
+        except (OSError, TypeError, KeyError):
+            return None
+    return None
 
 
 def alive(folder: Path) -> bool:
@@ -78,7 +86,8 @@ class Claim:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.file = (folder / NOTE).open("a+", encoding="utf-8")
+        opening = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        self.file = os.fdopen(os.open(folder / NOTE, opening, OWNER_ALONE), "r+b", buffering=0)
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # One that ended between the two has removed the file that is locked now.
@@ -92,11 +101,10 @@ class Claim:
             )
 
     def write(self, note: Note) -> None:
-        """In its place, since the lock is the file's own; a reader may meet half of it."""
-        self.file.seek(0)
-        self.file.truncate()
-        self.file.write(json.dumps(asdict(note)))
-        self.file.flush()
+        """In its place, since the lock is the file's own: whole, in one call, never shorter."""
+        text = json.dumps(asdict(note)).encode()
+        size = os.fstat(self.file.fileno()).st_size
+        os.pwrite(self.file.fileno(), text.ljust(size), 0)
 
     def close(self) -> None:
         (self.folder / NOTE).unlink(missing_ok=True)

@@ -25,13 +25,16 @@ Call = Callable[..., Result]
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     write_profile(tmp_path, write_voice(tmp_path / "voice.safetensors"))
-    return lambda *arguments: CliRunner().invoke(cli.app, list(map(str, arguments)))
+    yield lambda *arguments: CliRunner().invoke(cli.app, list(map(str, arguments)))
+    for note in map(address.read, tmp_path.glob("runs/*")):
+        if note is not None:  # a test that failed leaves no session behind
+            os.kill(note.pid, signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)

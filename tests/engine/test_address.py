@@ -7,6 +7,8 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,30 @@ def test_the_user_at_the_other_end_is_known() -> None:
     one, other = socket.socketpair(socket.AF_UNIX)
     with one, other:
         assert peer_uid(one) == os.getuid()
+
+
+def test_a_note_is_read_whole_while_it_is_written_again_and_again(tmp_path: Path) -> None:
+    claim, over = address.Claim(tmp_path), threading.Event()
+    notes = [replace(NOTE, attached=("x" * length,)) for length in (1, 400, 30)]
+    claim.write(notes[0])
+
+    def write() -> None:
+        while not over.is_set():
+            for note in notes:
+                claim.write(note)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    found = [read(tmp_path) for _ in range(500)]
+    over.set()
+    writer.join()
+    claim.close()
+    assert all(note in notes for note in found)
+
+
+def test_a_note_is_not_written_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("mine")
+    (tmp_path / address.NOTE).symlink_to("other")
+    with pytest.raises(OSError, match="symbolic links"):
+        address.Claim(tmp_path)
+    assert (tmp_path / "other").read_text() == "mine"
