@@ -39,6 +39,8 @@ from engine.thinning import MOST  # noqa: E402
 PROGRAM = [sys.executable, "-c", "from dlpo_tui.cli import main; main()"]
 QUIET_SECONDS = 120.0
 """Without an update before the session is given up for dead."""
+FEWEST = 8
+"""Samples of memory below which nothing is said of its slope."""
 GROWTH_MIB = 10.0
 """Resident memory that 10,000 updates may add once the session is warm."""
 
@@ -180,7 +182,9 @@ def sample(screen: Watched, progress: Progress) -> dict[str, float]:
 def verdict(samples: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
     """Figure -> what was found and whether that is flat, or bounded, or in proportion.
 
-    The first quarter is left out: there the session loads, and its memory finds its size.
+    The first quarter is left out: there the session loads, and its memory finds its size. Of
+    memory only what comes after update MOST counts, when a snapshot's curves are full; None where
+    the soak was too short for that.
     """
     warm = samples[len(samples) // 4 :]
     half = len(warm) // 2
@@ -195,14 +199,17 @@ def verdict(samples: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
     def bounded(name: str, most: float) -> dict[str, Any]:
         return {"found": max(column(name)), "most": most, "bounded": max(column(name)) <= most}
 
-    grown = 10_000 * slope(column("update"), column("rss_mib"))
+    full = [one for one in warm if one["update"] > MOST]
+    grown = 10_000 * slope(
+        [s["update"] for s in full or warm], [s["rss_mib"] for s in full or warm]
+    )
     share = [one["journal_bytes"] / one["update"] for one in warm]
     ratio = share[-1] / share[0]
     return {
         "rss_mib": {
             "found": [round(column("rss_mib")[0], 1), round(column("rss_mib")[-1], 1)],
             "per_10000_updates": round(grown, 1),
-            "flat": grown <= GROWTH_MIB,
+            "flat": grown <= GROWTH_MIB if len(full) >= FEWEST else None,
         },
         "handles": flat("handles"),
         "threads": flat("threads"),

@@ -60,6 +60,12 @@ def test_what_grows_is_found(soak: ModuleType, name: str, by: float) -> None:
     assert wrong.startswith(name)
 
 
+def test_memory_is_not_judged_before_a_snapshot_is_full(soak: ModuleType) -> None:
+    told = soak.verdict(samples(rss_mib=0.5)[:8])
+    assert told["rss_mib"]["flat"] is None
+    assert soak.fine(told)
+
+
 def test_progress_is_counted_as_the_journal_grows(soak: ModuleType, tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     progress = soak.Progress(journal.folder / "events.jsonl")
