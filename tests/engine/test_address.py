@@ -7,7 +7,9 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,13 +86,19 @@ def test_a_socket_is_this_users_alone_whatever_the_umask(tmp_path: Path) -> None
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.fixture
+def short_folder() -> Iterator[str]:
+    """Whose path leaves room for a socket's, which that of a test's folder may not."""
+    with tempfile.TemporaryDirectory(prefix="d") as folder:
+        yield folder
+
+
 def test_where_the_path_is_too_long_the_socket_lies_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, short_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / ("deep" * 30)
     folder.mkdir()
-    short = tmp_path / "t"
-    short.mkdir()
+    short = Path(short_folder)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(short))
     made, path = bind(folder)
