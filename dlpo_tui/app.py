@@ -53,6 +53,7 @@ class DlpoApp(BaseApp):
         self.push_screen(self.run_screen)
         self.set_interval(TICK_SECONDS, self.tick)
         self.call_after_refresh(self.tick)
+        self.run_screen.call_after_refresh(self.bridge.painted.set)
 
     def tick(self) -> None:
         """Takes in what the session has done and shows it."""

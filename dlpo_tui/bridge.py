@@ -31,6 +31,8 @@ from engine.messages import (
 
 log = logging.getLogger(__name__)
 
+PAINTED_SECONDS = 5.0
+"""How long a session that loads behind the first paint waits for it at most."""
 BEHIND_THE_SCREEN = 10
 """Niceness of the session's threads: on cores that training fills, a key would have to wait."""
 
@@ -51,11 +53,15 @@ class Bridge:
         self,
         open_session: Callable[[Callable[[Event], None]], SessionLike],
         before: Snapshot | None = None,
+        behind_first_paint: bool = False,
     ) -> None:
         """`open_session(emit)` may be slow (it loads models) and may raise.
 
-        `before` is what has happened already, in a session that goes on.
+        `before` is what has happened already, in a session that goes on. Loading takes the
+        interpreter from the screen, so it may wait until `painted` is set.
         """
+        self.painted = threading.Event()
+        self._waits = behind_first_paint
         self.now = before or Snapshot()
         self.refusals: list[CommandRefused] = []
         """Those drained so far; a screen shows the sentence where the command was given."""
@@ -103,6 +109,7 @@ class Bridge:
 
     def join(self, timeout: float | None = None) -> bool:
         """Waits for the session's thread; True where it has ended."""
+        self.painted.set()  # there will be no first paint any more
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -116,6 +123,8 @@ class Bridge:
 
     def _work(self) -> None:
         step_back()
+        if self._waits:
+            self.painted.wait(PAINTED_SECONDS)
         try:
             session = self._open_session(self._emit)
             spare_what_is_loaded()

@@ -165,7 +165,7 @@ def screen_run(opening: Opening) -> int:
 
     folder = opening.folder
     keep_memory()
-    bridge = Bridge(open_here, opening.before)
+    bridge = Bridge(open_here, opening.before, behind_first_paint=True)
     code = run_app(bridge, folder)
     if code == Exit.FAILED and not (bridge.now.ended and bridge.now.ended.error):
         tell(f"dlpo-tui: the screen failed; why is in {folder / 'session.log'}")

@@ -177,3 +177,28 @@ def test_the_session_and_what_it_starts_stand_behind_the_screen() -> None:
     assert Bridge(Asking(None).open).join(10)
     assert found == [max(before, BEHIND_THE_SCREEN)] * 2
     assert niceness() == before
+
+
+def test_a_session_is_opened_behind_the_first_paint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlpo_tui.bridge.PAINTED_SECONDS", 60.0)
+    painted, seen = threading.Event(), []
+
+    def open_session(emit: Emit) -> SessionLike:
+        seen.append(painted.is_set())
+        return Broken(None, (SessionEnded(0, "finished"),)).open(emit)
+
+    bridge = Bridge(open_session, behind_first_paint=True)
+    bridge.send(Pause())  # waits with it
+    assert not bridge.drain()
+    painted.set()
+    bridge.painted.set()
+    assert ended(bridge) == SessionEnded(0, "finished")
+    assert seen == [True]
+
+
+def test_a_session_that_is_only_waited_for_is_opened_without_a_paint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dlpo_tui.bridge.PAINTED_SECONDS", 60.0)
+    bridge = Bridge(Broken(None, (SessionEnded(0, "finished"),)).open, behind_first_paint=True)
+    assert ended(bridge) == SessionEnded(0, "finished")
