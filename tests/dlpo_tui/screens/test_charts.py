@@ -9,6 +9,7 @@ import scenes
 from textual.pilot import Pilot
 
 from dlpo_tui.app import DlpoApp
+from dlpo_tui.screens.run import curves
 from dlpo_tui.sound import Silent
 from engine.messages import Stop
 
@@ -27,11 +28,13 @@ def test_picture(state: str, size: tuple[int, int], snap_compare: Callable[..., 
     app = DlpoApp(bridge, Silent(), clock=lambda: 0.0)
 
     async def shown(pilot: Pilot[None]) -> None:
-        # A burst of events is taken in by helpings; the cursor needs the newest update.
+        # A burst of events is taken in by helpings, and drawn at every fifth tick at most.
+        drawn = app.run_screen.charts
         for _ in range(1000):
             app.tick()
             await pilot.pause()
-            if app.run_screen.charts.now.update == 40:
+            same = zip(curves(drawn.now), curves(bridge.now), strict=True)
+            if not bridge.waiting and all(one is other for one, other in same):
                 break
         await pilot.press(*STATES[state])
         await pilot.pause()
