@@ -131,7 +131,7 @@ def verdict(now: m.Snapshot, folder: Path) -> str:
 
 
 class Replay:
-    """Stands where a bridge does: `now`, `send`, `drain`, `join`; and `step` through updates."""
+    """Stands where a bridge does: `now`, `send`, `drain`, `join`, `painted`; and `step`s."""
 
     def __init__(self, folder: Path, at: int | None = None) -> None:
         """`at`: the update to show first; None: the end."""
@@ -140,6 +140,8 @@ class Replay:
         self.refusals: list[m.CommandRefused] = []
         self.waiting = False
         """Nothing is ever left to be drained."""
+        self.painted = threading.Event()
+        """Set by the app; a journal is read without waiting for it."""
         self.verdict = ""
         self.error = ""
         """Why there is nothing to show; one sentence."""
