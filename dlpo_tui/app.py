@@ -13,10 +13,11 @@ from pathlib import Path
 
 from dlpo_tui.base_app import BaseApp
 from dlpo_tui.bridge import Bridge
-from dlpo_tui.endings import forget_terminal, heeded
+from dlpo_tui.endings import forget_terminal
 from dlpo_tui.screens.question import Question
 from dlpo_tui.screens.run import RunScreen
 from dlpo_tui.sound import Sound, speaker
+from engine.endings import heeded
 from engine.messages import Stop
 
 TICK_SECONDS = 0.1
@@ -88,9 +89,8 @@ class DlpoApp(BaseApp):
     def leave(self, number: int) -> None:
         """The process is told to go: no question, and what runs is stopped in good order."""
         self.hung_up = number == signal.SIGHUP
-        if (
-            self.hung_up
-        ):  # told by the kernel and by the shell: the second must not cut short a stop
+        if self.hung_up:
+            # Told by the kernel and by the shell: the second must not cut short a stop.
             asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
         self.exit()

@@ -1,4 +1,4 @@
-"""Ends that come from outside: a process that is told to go, a terminal that is closed."""
+"""A terminal that is closed: whether it still stands, and what is said where it does not."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ import os
 import signal
 import stat
 import termios
-
-ENDINGS = (signal.SIGTERM, signal.SIGHUP)
-"""What ends a session in a saved state, as a wish to quit does."""
-
-
-def heeded() -> tuple[signal.Signals, ...]:
-    """Those of `ENDINGS` that the process was not started to ignore: nohup has SIGHUP ignored."""
-    return tuple(n for n in ENDINGS if signal.getsignal(n) is not signal.SIG_IGN)
 
 
 def terminal_stands(descriptor: int = 0) -> bool:

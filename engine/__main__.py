@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+from engine import endings, plain_json
 from engine import messages as m
-from engine import plain_json
 from engine import profile as profiles
 from engine.visible import visible
 
@@ -80,9 +79,7 @@ def session(options: argparse.Namespace) -> int:
 
     keep_memory()
     opened = open_session(settings, folder, hear, before)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, lambda *_: opened.commands.put(m.Stop()))
+    endings.obey(opened.commands, endings.ENDINGS)
     opened.run()
     (end,) = ends
     if end.refused:

@@ -617,11 +617,16 @@ def from_json(data: dict[str, Any]) -> Event | Command:
     kind = KINDS.get(str(name))
     if kind is None:
         raise ValueError(f"{name!r} is no event or command")
+    message: Event | Command = revived(kind, {k: v for k, v in data.items() if k != "kind"})
+    return message
+
+
+def revived(kind: type[T], data: dict[str, Any]) -> T:
+    """A dataclass from JSON data, every field as its hint promises; ValueError, one sentence."""
     try:
-        message = revive(kind, {k: v for k, v in data.items() if k != "kind"})
+        return typing.cast("T", revive(kind, data))
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"a broken {kind.__name__}: {error}") from None
-    return typing.cast("Event | Command", message)
 
 
 @functools.cache

@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine import endings
 from engine import messages as m
 from engine.allocator import keep_memory
 from engine.journal import Journal, profile_of
@@ -66,8 +66,7 @@ def serve(server: Server, folder: Path, resume: bool, say: Callable[[str], None]
         say(f"{REFUSED}{error}")
         print(f"dlpo-tui: {error}", file=sys.stderr)
         return 2
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: session.commands.put(m.Stop()))
+    endings.obey(session.commands)
     say(BEGUN)
     session.run()
     (end,) = ends

@@ -6,11 +6,10 @@ itself is here. Knows no socket, no file and no session.
 
 from __future__ import annotations
 
-import functools
 import re
 import typing
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeAlias, get_args, get_origin
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias, get_args
 
 from engine import messages as m
 from engine import plain_json
@@ -153,7 +152,7 @@ def asked(text: bytes) -> m.Command | Request:
     kind = ASKED.get(name) if isinstance(name, str) else None
     if kind is None:
         raise ValueError(f"{str(name)[:LONGEST_NAME]!r} is no command")
-    return typing.cast("m.Command | Request", built(kind, data))
+    return typing.cast("m.Command | Request", m.revived(kind, data))
 
 
 def told(text: bytes) -> m.Event | Told:
@@ -162,7 +161,7 @@ def told(text: bytes) -> m.Event | Told:
     kind = TOLD.get(str(data.get("kind")))
     if kind is not None:
         del data["kind"]
-        return typing.cast("Told", built(kind, data))
+        return typing.cast("Told", m.revived(kind, data))
     message = m.from_json(data)
     if not isinstance(message, m.Event):
         raise ValueError(f"{type(message).__name__} is no event")
@@ -177,34 +176,6 @@ def parsed(text: bytes) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError("a line must be one object of JSON in UTF-8")
     return data
-
-
-def built(kind: type, data: dict[str, Any]) -> Any:
-    """An instance, every field of the type that it promises; ValueError, one sentence."""
-    hints = hints_of(kind)
-    for name, value in data.items():
-        if name not in hints or not fits(value, hints[name]):
-            raise ValueError(f"{kind.__name__}: {name[:LONGEST_NAME]!r} is not as it should be")
-    try:
-        return kind(**data)
-    except TypeError:
-        missing = [f.name for f in fields(kind) if f.name not in data]
-        raise ValueError(f"{kind.__name__} needs {', '.join(missing)}") from None
-
-
-@functools.cache
-def hints_of(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def fits(value: object, hint: Any) -> bool:
-    """Whether a value of JSON is of a type: str, bool, int, float, or dict[str, one of those]."""
-    if get_origin(hint) is dict:
-        (_, inner) = get_args(hint)
-        return isinstance(value, dict) and all(fits(v, inner) for v in value.values())
-    if hint in (int, float) and isinstance(value, bool):
-        return False
-    return isinstance(value, int | float if hint is float else hint)
 
 
 def named(name: str) -> str:

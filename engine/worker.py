@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import get_args
 
-from engine import journal, launch_note, plain_json, preflight, reopening
+from engine import endings, journal, launch_note, plain_json, preflight, reopening
 from engine import messages as m
 from engine import profile as profiles
 from engine.allocator import keep_memory
@@ -135,7 +135,7 @@ def lead(
     session = Session(asked.settings, folder, hear, before, ranks)
     for _ in told_to_go:
         session.commands.put(m.Stop())
-    obey_signals(session.commands)
+    endings.obey(session.commands)
     if asked.handed:
         threading.Thread(target=obey_lines, args=(session.commands,), daemon=True).start()
     session.run()
@@ -211,17 +211,9 @@ def verdict(folder: Path, told_to_go: list[int]) -> int:
 def heed() -> list[int]:
     """Has signals to end noted rather than obeyed; rank 0 says when all of them stop."""
     told: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, lambda number, frame: told.append(number))
+    for number in endings.heeded(endings.OF_A_PROCESS_APART):
+        signal.signal(number, lambda number, frame: told.append(number))
     return told
-
-
-def obey_signals(commands: SimpleQueue[m.Command]) -> None:
-    """A wish to end becomes a stop."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: commands.put(m.Stop()))
 
 
 def obey_lines(commands: SimpleQueue[m.Command], descriptor: int = 0) -> None:

@@ -12,8 +12,9 @@ import typer
 
 from dlpo_tui import completion
 from dlpo_tui.console import Console, Exit, err, one_sentence, tell
-from dlpo_tui.endings import forget_terminal, heeded
+from dlpo_tui.endings import forget_terminal
 from engine import plain_json
+from engine.endings import heeded
 
 if TYPE_CHECKING:
     from engine.attached import Attachment

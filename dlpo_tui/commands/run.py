@@ -14,9 +14,10 @@ import typer
 
 from dlpo_tui import completion
 from dlpo_tui.console import Changes, Console, Exit, err, one_sentence, tell
-from dlpo_tui.endings import forget_terminal, heeded
+from dlpo_tui.endings import forget_terminal
 from engine import plain_json
 from engine.allocator import keep_memory
+from engine.endings import heeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

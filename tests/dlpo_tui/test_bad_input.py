@@ -27,8 +27,8 @@ from typer.testing import CliRunner
 from dlpo_tui import app, cli
 from dlpo_tui.bridge import Bridge
 from dlpo_tui.commands import run
-from dlpo_tui.endings import ENDINGS
 from engine import checkpoint, files
+from engine.endings import ENDINGS
 from tests.voices import SPEECH, SPOKEN, tiny_model, write_corpus, write_profile, write_voice
 
 Call = Callable[..., Result]

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from dlpo_tui import cli, console
 from dlpo_tui.commands import run
-from dlpo_tui.endings import ENDINGS
 from dlpo_tui.lines import Lines
 from engine import audio, checkpoint, journal, launch
 from engine import messages as m
 from engine import profile as profiles
+from engine.endings import ENDINGS
 from engine.model.config import ModelConfig
 from engine.session import Session
 from tests.voices import (

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -115,14 +113,7 @@ def test_the_network_computes_in_what_the_device_has(
     assert choose_dtype(DeviceSpec(precision=precision), torch.device(device)) == expected
 
 
-@pytest.fixture
-def threads_restored() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("threads_restored")
+@pytest.mark.usefixtures("restored_threads")
 def test_zero_threads_are_as_many_as_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     set_threads(DeviceSpec(threads=0))

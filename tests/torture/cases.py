@@ -18,7 +18,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from dlpo_tui import cli
-from dlpo_tui.endings import ENDINGS
+from engine.endings import ENDINGS
 
 PATIENCE_SECONDS = 60.0
 USAGE, DONE = 2, 0

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import torch
 
 from engine import checkpoint, journal
 from engine import messages as m
@@ -23,11 +22,7 @@ from tests.voices import write_profile, write_voice
 THREE = ("train.updates=3", "evaluation.every=0", "train.save_every=1")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("restored_threads")
 
 
 @pytest.fixture(scope="module")

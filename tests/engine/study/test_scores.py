@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,12 +59,7 @@ class Loader:
         return self.made.setdefault(name, Spread(name))
 
 
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """A study takes the threads that its profiles say."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("restored_threads")
 
 
 @pytest.fixture
