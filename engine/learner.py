@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from engine import resume
+from engine import optimizer_state, resume
 from engine.assembly import Parts
 from engine.device import choose_dtype
 from engine.diffusion.schedule import NoiseSchedule, build, trainable
@@ -108,7 +108,7 @@ class Learner:
         return State(
             update,
             self.policies.current.state_dict(),
-            resume.optimizer_tensors(self.optimizer),
+            optimizer_state.tensors_of(self.optimizer),
             self.statistics.state(),
             skipped,
             first,
@@ -127,7 +127,7 @@ class Learner:
                 f"the state of update {state.update} is that of a voice of other sizes than the "
                 "one this run began with; put the run's own resume folder back"
             ) from None
-        resume.restore_optimizer(self.optimizer, state.optimizer)
+        optimizer_state.restore(self.optimizer, state.optimizer)
         self.statistics.restore(dict(state.statistics))
 
 

@@ -20,7 +20,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from engine import checkpoint
+from engine import checkpoint, optimizer_state
 from engine.checkpoint import Card
 from engine.data import SAMPLE_RATE_HZ, PreparedCorpus
 from engine.device import choose_device, choose_dtype, generator, set_threads
@@ -366,7 +366,7 @@ class Trainer:
         self.front_end_seconds = told.front_end_seconds
         self.begin()
         try:
-            state.restore_optimizer(self.optimizer, tensors)
+            optimizer_state.restore(self.optimizer, state.part(tensors, "optimizer."))
         except ValueError as error:
             raise ValueError(f"{path} {state.OTHER_SIZES} ({error})") from None
         return True

@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.optim import Optimizer
 
 from engine import checkpoint, plain_json
 from engine import profile as profiles
@@ -43,7 +41,7 @@ class State:
     """Finished updates."""
     policy: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
-    """By "<parameter>.<name>", as `optimizer_tensors` gives them."""
+    """By "<parameter>.<name>", as `engine.optimizer_state` gives them."""
     statistics: Mapping[str, list[float]]
     """Rewards each prompt has had."""
     skipped: int
@@ -212,33 +210,6 @@ def branch(snapshot: Path, profile: Path | None, changes: Sequence[str] = ()) ->
         ) from None
     turned = [f"knobs.{name}={value!r}" for name, value in knobs.items()]
     return profile_of(folder, [start, *turned, *changes])
-
-
-def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """An optimiser's state by "<parameter>.<name>", such as "3.exp_avg"."""
-    return {
-        f"{index}.{name}": torch.as_tensor(value)
-        for index, values in optimizer.state_dict()["state"].items()
-        for name, value in values.items()
-    }
-
-
-def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse; learning rates and the like stay the optimiser's own.
-
-    Raises:
-        ValueError: a value is of no parameter, or of another shape than its parameter.
-    """
-    state = optimizer.state_dict()
-    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
-    state["state"] = {}
-    for key, value in tensors.items():
-        index, _, name = key.partition(".")
-        at = int(index) if index.isdecimal() and len(index) < 9 else len(shapes)
-        if at >= len(shapes) or (value.dim() and value.shape != shapes[at]):
-            raise ValueError(f"the optimiser's {key[:80]} is of another network than this voice")
-        state["state"].setdefault(at, {})[name] = value
-    optimizer.load_state_dict(state)
 
 
 def digest(texts: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from engine import checkpoint
+from engine import checkpoint, optimizer_state
 from engine.checkpoint import Card
 from engine.files import replacing
 from engine.model.wavegrad2 import WaveGrad2
@@ -41,8 +41,8 @@ def write(
     """
     tensors = {f"{name}.{k}": v for name, m in modules.items() for k, v in m.state_dict().items()}
     if optimizer is not None:
-        for i, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        moments = optimizer_state.tensors_of(optimizer)
+        tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata)
@@ -87,18 +87,6 @@ def restore(path: Path, modules: Mapping[str, nn.Module], tensors: Mapping[str, 
             module.load_state_dict(part(tensors, f"{name}."))
     except RuntimeError:
         raise ValueError(f"{path} {OTHER_SIZES}") from None
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    state = optimizer.state_dict()
-    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
-    for key, value in part(tensors, "optimizer.").items():
-        index, _, name = key.partition(".")
-        at = int(index) if index.isdecimal() and len(index) < 9 else len(shapes)
-        if at >= len(shapes) or (value.dim() and value.shape != shapes[at]):
-            raise ValueError(f"its optimiser's {key[:80]} is of another network")
-        state["state"].setdefault(at, {})[name] = value
-    optimizer.load_state_dict(state)
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
