@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
-from engine import messages as m
+if TYPE_CHECKING:
+    from engine import messages as m
 
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 """What ends a session in a saved state, as a wish to quit does."""
@@ -23,5 +25,7 @@ def obey(
     commands: SimpleQueue[m.Command], numbers: Sequence[signal.Signals] = OF_A_PROCESS_APART
 ) -> None:
     """From now on a signal that is heeded is a Stop."""
+    from engine.messages import Stop  # here, since `--help` loads this file and no messages
+
     for number in heeded(numbers):
-        signal.signal(number, lambda *_: commands.put(m.Stop()))
+        signal.signal(number, lambda *_: commands.put(Stop()))
