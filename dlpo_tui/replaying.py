@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dlpo_tui.bridge import sentence
+from dlpo_tui.collecting import spare_what_is_loaded
 from engine import messages as m
 from engine.address import held
 
@@ -194,6 +195,7 @@ class Replay:
 
         try:
             film = shoot(self.folder, tell)
+            spare_what_is_loaded()
             self._ready = film, verdict(film.end, self.folder)
         # BaseException: what ends a thread must be told of.
         except BaseException as error:

@@ -193,8 +193,8 @@ class AttachedScreen(RunScreen):
     def question(self) -> Question:
         return Question(self.now.update, True, may_stop=self.obeyed)
 
-    def action_help(self) -> None:
-        self.app.push_screen(KeyPage(HEADINGS))
+    def help_page(self) -> KeyPage:
+        return KeyPage(HEADINGS)
 
     # --- Clips from elsewhere ---
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rich.text import Text
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import ModalScreen
@@ -47,6 +47,25 @@ def keys_told(headings: Mapping[Place, str], without: tuple[str, ...] = ()) -> l
     return rows
 
 
+def show_kept(app: App[None], name: str, page: Callable[[], Page]) -> None:
+    """Shows a page that the app keeps under this name; made where it is not there yet."""
+    if not app.is_screen_installed(name):
+        app.install_screen(page(), name)
+    app.push_screen(name)
+
+
+def lay_out_kept(app: App[None], name: str, page: Callable[[], Page]) -> None:
+    """Makes a page and lays it out unseen, so that it opens at once when it is asked for.
+
+    To make one takes Textual some seven rounds of its loop, each of which waits for the
+    interpreter beside a session that trains. Both calls change the stack at once: no key and no
+    repaint comes in between.
+    """
+    if not app.is_screen_installed(name):
+        show_kept(app, name, page)
+        app.pop_screen()
+
+
 class Page(ModalScreen[None]):
     """A titled box that scrolls."""
 
@@ -71,6 +90,10 @@ class Page(ModalScreen[None]):
     def on_mount(self) -> None:
         self.query_one(Sheet).focus()
 
+    def on_screen_resume(self) -> None:
+        """A page that was kept tells what is so now, from its top."""
+        self.query_one(Sheet).put(self.content())
+
     def action_scroll(self, by: int) -> None:
         self.query_one(Sheet).scroll_relative(y=by, animate=False)
 
@@ -87,11 +110,11 @@ class Help(Page):
 
 
 class Log(Page):
-    """Every line of the log, as of now, the newest first."""
+    """Every line of the log, as of its opening, the newest first."""
 
     title_told = "Log"
 
-    def __init__(self, log: tuple[Line, ...]) -> None:
+    def __init__(self, log: Callable[[], tuple[Line, ...]]) -> None:
         super().__init__()
         self.log_lines = log
 
@@ -100,5 +123,5 @@ class Log(Page):
         inks = {"info": "", "warning": colours["warning"], "error": colours["error"]}
         return [
             Row(Text(str(line.update), "dim"), Text(formats.plain(line.text), inks[line.level]))
-            for line in reversed(self.log_lines)
+            for line in reversed(self.log_lines())
         ]

@@ -109,8 +109,8 @@ class ReplayScreen(RunScreen):
         self.replay.step(by)
         self._ticks = 10**6  # a step is shown at once, not at the next painting
 
-    def action_help(self) -> None:
-        self.app.push_screen(KeyPage(HEADINGS, HELD_BACK))
+    def help_page(self) -> KeyPage:
+        return KeyPage(HEADINGS, HELD_BACK)
 
     def action_ask(self) -> None:
         self.app.exit()

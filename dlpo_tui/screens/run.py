@@ -14,7 +14,7 @@ from dlpo_tui.keys import KEYS, Key, bindings, hints
 from dlpo_tui.screens.choosing import Choosing
 from dlpo_tui.screens.comparing import Comparing
 from dlpo_tui.screens.question import Answer, Question
-from dlpo_tui.screens.reading import Help, Log
+from dlpo_tui.screens.reading import Help, Log, Page, lay_out_kept, show_kept
 from dlpo_tui.sound import Sound
 from dlpo_tui.widgets.charts import ChartGrid
 from dlpo_tui.widgets.clips import ClipTable
@@ -112,6 +112,8 @@ class RunScreen(Comparing):
         self.tail.border_title = " log "
         self.detail.border_title = " clip "
         self.show_keys()
+        self.call_after_refresh(lay_out_kept, self.app, "help", self.help_page)
+        self.call_after_refresh(lay_out_kept, self.app, "log", self.log_page)
 
     # --- What is shown ---
 
@@ -314,10 +316,16 @@ class RunScreen(Comparing):
             self.app.push_screen(Choosing(titles, at, self.charts.turn), self.charts.go_to)
 
     def action_help(self) -> None:
-        self.app.push_screen(Help())
+        show_kept(self.app, "help", self.help_page)
+
+    def help_page(self) -> Page:
+        return Help()
 
     def action_log(self) -> None:
-        self.app.push_screen(Log(self.now.log))
+        show_kept(self.app, "log", self.log_page)
+
+    def log_page(self) -> Page:
+        return Log(lambda: self.now.log)
 
     # --- The end ---
 

@@ -35,10 +35,20 @@ class Sheet(ScrollView, can_focus=True):
 
     def __init__(self, rows: Sequence[Row]) -> None:
         super().__init__()
+        self._lines: list[Row] = []
+        self._take(rows)
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Other rows in place of these, from the top."""
+        self._take(rows)
+        if self.size:  # else they are broken into lines when there is a width
+            self.wrap()
+            self.scroll_home(animate=False)
+
+    def _take(self, rows: Sequence[Row]) -> None:
         self.rows = tuple(rows)
         widest = max((row.name.cell_len for row in self.rows), default=0)
         self._first = widest + GAP if widest else 0
-        self._lines: list[Row] = []
 
     def on_resize(self, event: Resize) -> None:
         self.wrap()
