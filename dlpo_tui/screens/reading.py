@@ -91,8 +91,8 @@ class Page(ModalScreen[None]):
         self.query_one(Sheet).focus()
 
     def on_screen_resume(self) -> None:
-        """A page that was kept tells what is so now, from its top."""
-        self.query_one(Sheet).put(self.content())
+        """A page that was kept begins at its top; what it has drawn already is not drawn again."""
+        self.query_one(Sheet).scroll_home(animate=False)
 
     def action_scroll(self, by: int) -> None:
         self.query_one(Sheet).scroll_relative(y=by, animate=False)
@@ -117,6 +117,9 @@ class Log(Page):
     def __init__(self, log: Callable[[], tuple[Line, ...]]) -> None:
         super().__init__()
         self.log_lines = log
+
+    def on_screen_resume(self) -> None:
+        self.query_one(Sheet).put(self.content())
 
     def content(self) -> list[Row]:
         colours = self.app.theme_variables

@@ -103,8 +103,8 @@ class Terminal:
 
 
 def quantile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+    """By nearest rank: the least value that this share of all does not exceed."""
+    return sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
 
 
 def help_seconds(runs: int = 7) -> dict[str, float]:
