@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -45,10 +46,11 @@ class Learner:
         schedule = build(parts.schedule).to(device)
         rollouts, train = profile.rollout, profile.train
         algorithm = ALGORITHMS[train.algorithm]
-        policy = parts.voice.model.decoder
+        policy, sizes = parts.voice.model.decoder, parts.voice.card.config
         parts.voice.model.requires_grad_(False)
         policy.requires_grad_(True)
         policy.compute_dtype = choose_dtype(profile.device, device)
+        policy.recompute = train.recompute
         frozen = "kl" in algorithm.needs
         reference = copy.deepcopy(policy).requires_grad_(False) if frozen else policy
         return cls(
@@ -60,6 +62,7 @@ class Learner:
             Settings(
                 algorithm, train.ratio, train.penalty, train.penalty_norm, train.penalty_levels,
                 train.inner_epochs, train.microbatch,
+                math.ceil(train.window_seconds * sizes.sample_rate / sizes.hop),
             ),
             schedule,
             trainable(schedule, rollouts.sigma_min, rollouts.window),

@@ -30,6 +30,7 @@ PENALISED: frozenset[AlgorithmName] = frozenset({"dlpo", "onlydl"})
 
 
 MOST_ROLLOUTS, MOST_THREADS, MOST_DEVICES = 10_000, 1024, 64
+MOST_WINDOW_SECONDS = 600.0
 """Beyond them a slip of the finger is likelier than a machine that could do it."""
 MOST_BYTES = 1_000_000
 """Of a profile's file; the longest in the package has three thousand."""
@@ -155,8 +156,14 @@ class TrainSpec:
     """The noise level l is taken at: that of the trained timestep, as DLPO says, or of any of the
     chain's, drawn anew for every optimizer step. The weights are shared by all timesteps, so where
     only the noisiest are trained nothing else watches over the others."""
+    window_seconds: float = 0.0
+    """Of each clip, how much a trained timestep looks at, drawn anew each time; 0: all of it. The
+    gradient stays unbiased and costs what the window costs, with more variance: for long clips."""
     microbatch: int = 4
     """Rows a forward and backward pass takes at a time; never changes a result."""
+    recompute: bool = False
+    """Compute activations again in the backward pass instead of keeping them: a third more time
+    and a fraction of the memory, for large voices and long clips; never changes a result."""
     save_every: int = 10
     """Updates between checkpoints."""
     resume_every: int = 1
@@ -693,6 +700,21 @@ def check(profile: Profile, where: str) -> Profile:
         (r.sigma_min > 0, f"rollout.sigma_min is above 0, not {r.sigma_min:g}"),
         (t.updates >= 1, f"train.updates is at least 1, not {t.updates}"),
         (t.inner_epochs >= 1, f"train.inner_epochs is at least 1, not {t.inner_epochs}"),
+        (
+            t.window_seconds == 0 or 0.1 <= t.window_seconds <= MOST_WINDOW_SECONDS,
+            f"train.window_seconds is 0 (the whole clip) or lies between 0.1 and "
+            f"{MOST_WINDOW_SECONDS:g}, not at {t.window_seconds:g}",
+        ),
+        (
+            t.window_seconds == 0 or t.inner_epochs == 1,
+            "train.window_seconds needs train.inner_epochs = 1: the ratio of a window is that of "
+            "the clip only before the first step",
+        ),
+        (
+            t.window_seconds == 0 or t.algorithm != "klinr",
+            "train.window_seconds does not go with klinr, whose KL and gradient would come from "
+            "one window, which is biased: take dpok, or leave it at 0",
+        ),
         (t.microbatch >= 1, f"train.microbatch is at least 1, not {t.microbatch}"),
         (t.save_every >= 1, f"train.save_every is at least 1, not {t.save_every}"),
         (t.resume_every >= 1, f"train.resume_every is at least 1, not {t.resume_every}"),

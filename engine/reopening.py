@@ -15,7 +15,7 @@ from engine.profile import Profile
 
 MAY_CHANGE = (
     "train.updates", "train.save_every", "train.samples_every", "train.samples_kept",
-    "train.resume_every", "train.microbatch", "rollout.microbatch",
+    "train.resume_every", "train.microbatch", "rollout.microbatch", "train.recompute",
     "distributed.devices", "distributed.backend", "distributed.restarts",
 )  # fmt: skip
 """Keys that a run may go on with other values of: no update's numbers depend on them, but for

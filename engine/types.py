@@ -22,6 +22,10 @@ class Policy(nn.Module, ABC):
 
     compute_dtype: torch.dtype | None = None
     """Autocast inside `eps`, and there alone; None: the weights' own precision."""
+    recompute: bool = False
+    """Whether a backward pass computes activations again instead of keeping them."""
+    reach: int = 0
+    """Frames to each side that an audio sample of the prediction may depend on."""
 
     def eps(
         self, x_t: Tensor, cond: Tensor, noise_level: Tensor, frames: Tensor | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from engine.model.config import ModelConfig
 from engine.model.interpolation import (
@@ -27,6 +28,7 @@ class Decoder(Policy):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.reach = reach(config)
         d_in = (config.d_pre, *config.d_out)
         u_in = (config.u_pre, *config.u_out)
         double = config.blocks_per_level == 2
@@ -72,13 +74,13 @@ class Decoder(Policy):
         signal = self.dblock_preconv(signal if top is None else signal * top, top)
         modulations = [self.films[0](signal, self._embed(level, 0), top)]
         for i, (dblock, mask) in enumerate(zip(self.dblocks, masks[-2:0:-1], strict=True), start=1):
-            signal = dblock(signal, mask)
+            signal = self._through(dblock, signal, mask)
             modulations.append(self.films[i](signal, self._embed(level, i), mask))
 
         x = self.ublock_preconv(cond if masks[0] is None else cond * masks[0])
         levels = zip(self.ublocks, modulations[::-1], masks[:-1], masks[1:], strict=True)
         for ublock, (scale, shift), before, mask in levels:
-            x = ublock(x, scale, shift, before, mask)
+            x = self._through(ublock, x, scale, shift, before, mask)
         out: Tensor = self.ublock_postconv(x if top is None else x * top, top)
         noise = out.squeeze(1).to(x_t.dtype)
         if self.config.speech_rms:
@@ -91,6 +93,16 @@ class Decoder(Policy):
     ) -> Tensor:
         """`predict_noise`, for wrappers that only call a module."""
         return self.predict_noise(x_t, cond, noise_level, frames)
+
+    def _through(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
+        """A block's output; its inner activations are not kept where they are to be recomputed."""
+        again = self.recompute and torch.is_grad_enabled()
+        out: Tensor = (
+            checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)
+            if again
+            else block(*inputs)
+        )
+        return out
 
     def _embed(self, level: Tensor, film: int) -> Tensor:
         channels = (self.config.d_pre, *self.config.d_out)[film]
@@ -108,6 +120,27 @@ class Decoder(Policy):
                 else frame_mask(frames * per_frame, longest * per_frame)[:, None].bool()
             )
         return masks
+
+
+def reach(config: ModelConfig) -> int:
+    """Frames to each side that an audio sample of the decoder's output may depend on.
+
+    Along the longest way: down to the coarsest resolution, through its FiLM and up again. Every
+    convolution adds the distance of its outer taps and every interpolation that of its inputs.
+    """
+    step, down = 1, 2  # audio samples between neighbours; the entry's five taps
+    for factor, dilations in zip(config.d_factors, config.d_dilations, strict=True):
+        down += step * factor
+        step *= factor
+        down += step * sum(dilations) * config.blocks_per_level
+    down += step * 2  # FiLM: its signal's convolution, then scale and shift's
+    step = config.hop
+    up = step + 1  # the entry's convolution, and the exit's
+    for factor, dilations in zip(config.u_factors, config.u_dilations, strict=True):
+        up += step
+        step //= factor
+        up += step * sum(dilations) * config.blocks_per_level
+    return -(-(down + up) // config.hop)
 
 
 def as_noise(out: Tensor, x_t: Tensor, level: Tensor, rms: float) -> Tensor:

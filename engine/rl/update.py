@@ -21,11 +21,12 @@ from engine.diffusion.process import (
     p_mean,
     q_sample,
 )
-from engine.diffusion.sampler import ragged, split, trimmed
+from engine.diffusion.sampler import split
 from engine.diffusion.schedule import NoiseSchedule
 from engine.distributed import ALONE, Ranks
 from engine.messages import Knobs
 from engine.rl.algorithms import Algorithm, Penalty
+from engine.rl.views import View, whole, windows
 from engine.types import HOP, Conditioning, Policy, StepTerms, Trajectory, masked_mean
 
 T = TypeVar("T")
@@ -81,6 +82,9 @@ class Settings:
     penalty_levels: Literal["kept", "any"] = "kept"
     inner_epochs: int = 1
     microbatch: int = 4
+    window: int = 0
+    """Frames of each row that a pass looks at; 0: all. Unbiased while the ratio is 1, so with one
+    inner epoch, and where no term of the loss multiplies two sums over a window (KLinR's does)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +115,29 @@ def diffusion_loss(
     eps: Tensor,
     rows: list[int],
     norm: Literal["l1", "l2"],
+    view: View | None = None,
 ) -> Tensor:
     """l = mean |eps - eps_theta(x~_t, c, t)| over each row's audio samples; (rows,).
 
-    x~_t is q(x_t | speech): WaveGrad 2's own training loss (L1; L2 squares it).
+    x~_t is q(x_t | speech): WaveGrad 2's own training loss (L1; L2 squares it). `view`: what is
+    seen of the rows; None: all.
     """
-    part = trimmed(speech.conditioning, rows, speech.frames)
-    length = part.cond.shape[-1] * HOP
-    x_t = q_sample(schedule, speech.waveform[rows, :length], t, eps[rows, :length]) * part.mask
+    view, own = view or whole(speech.conditioning, rows, speech.frames), range(len(rows))
+    target = view.cut(eps, rows, own)
+    x_t = q_sample(schedule, view.cut(speech.waveform, rows, own), t, target) * view.part.mask
     level = schedule.levels[t].expand(len(rows), 1)
-    told = part.frames if ragged(rows, speech.frames) else None
-    error = eps[rows, :length] - policy.eps(x_t, part.cond, level, told)
-    return masked_mean(error.abs() if norm == "l1" else error**2, part.mask)
+    error = target - policy.eps(x_t, view.part.cond, level, view.frames)
+    return masked_mean(error.abs() if norm == "l1" else error**2, view.weight)
+
+
+def viewed(
+    reach: int, problem: Problem, settings: Settings, of: Speech, rows: list[int], *name: int | str
+) -> View:
+    """What a pass sees of these rows: all, or a window that is drawn by row and `name`."""
+    if not settings.window:
+        return whole(of.conditioning, rows, of.frames)
+    names = [(*problem.identity, problem.first + row, *name) for row in rows]
+    return windows(of.conditioning, rows, of.frames, settings.window, reach, names)
 
 
 def step_terms(
@@ -142,28 +157,35 @@ def step_terms(
     t, needs = int(trajectory.timesteps[k]), settings.algorithm.needs
     firsts = [row - row % trajectory.runs[k] for row in rows]
     seen = list(dict.fromkeys(firsts))  # rows that share a state are computed once
-    at = [seen.index(first) for first in firsts]
-    part = trimmed(trajectory.conditioning, seen, problem.frames)
-    length, mask = part.cond.shape[-1] * HOP, part.mask[at]
-    told = part.frames if ragged(seen, problem.frames) else None
-    state = trajectory.x_t[k, seen, :length]
-    mean, _ = p_mean(policies.current, schedule, state, part.cond, t, told)
-    action = trajectory.x_prev[k, rows, :length]
+    at, reach = [seen.index(first) for first in firsts], policies.current.reach
+    clips = own_clips(trajectory, problem.frames)
+    view = viewed(reach, problem, settings, clips, seen, t, "window")
+    cond, told, mask = view.part.cond, view.frames, view.weight[at]
+    state = view.cut(trajectory.x_t[k], seen, range(len(seen)))
+    mean, _ = p_mean(policies.current, schedule, state, cond, t, told)
+    action = view.cut(trajectory.x_prev[k], rows, at)
     sigma, unit = schedule.sigma[t], nats_in_unit(settings.ratio, mask)
     kl = log_prob = penalty = None
     if "kl" in needs:
         with torch.no_grad():
-            reference, _ = p_mean(policies.reference, schedule, state, part.cond, t, told)
-        kl = gaussian_kl(mean, reference, sigma, part.mask)[at] / unit
+            reference, _ = p_mean(policies.reference, schedule, state, cond, t, told)
+        kl = gaussian_kl(mean, reference, sigma, view.weight)[at] / unit
     if "log_prob" in needs:
         log_prob = gaussian_log_prob(action, mean[at], sigma, mask) / unit
-    if "penalty" in needs:
+    if "penalty" in needs:  # in a window of its own: a product of two sums over one is biased
+        own = viewed(reach, problem, settings, problem.speech, rows, t, "penalty window")
         penalty = diffusion_loss(
-            policies.current, schedule, problem.speech, noised, eps, rows, settings.penalty_norm
+            policies.current,
+            schedule,
+            problem.speech,
+            noised,
+            eps,
+            rows,
+            settings.penalty_norm,
+            own,
         )
-    ratio = log_ratio(
-        settings.ratio, action, mean[at], trajectory.mean[k, rows, :length], sigma, mask
-    )
+    old = view.cut(trajectory.mean[k], rows, at)
+    ratio = log_ratio(settings.ratio, action, mean[at], old, sigma, mask)
     return StepTerms(problem.advantage[rows], ratio, unit, penalty, kl, log_prob)
 
 

@@ -331,6 +331,23 @@ def test_a_penalty_that_nothing_uses_is_refused(write, algorithm: str, change: s
         assert load(write(""), [f"train.algorithm={penalised}", f"train.{change}"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (("train.inner_epochs=2",), "needs train.inner_epochs = 1"),
+        (("train.algorithm=klinr",), "take dpok, or leave it at 0"),
+        (("train.window_seconds=0.01",), "lies between 0.1 and 600, not at 0.01"),
+        (("train.window_seconds=-1",), "lies between 0.1 and 600, not at -1"),
+        (("train.window_seconds=inf",), "window_seconds takes a finite number"),
+    ],
+)
+def test_a_window_that_would_bias_is_refused(write, changes: tuple[str, ...], told: str) -> None:
+    assert told in refused(write(""), "train.window_seconds=0.5", *changes)
+    for algorithm in ("dlpo", "ddpo", "dpok", "rwr", "onlydl"):
+        fine = load(write(""), ["train.window_seconds=0.5", f"train.algorithm={algorithm}"])
+        assert fine.train.window_seconds == 0.5
+
+
 RECORDED = ("train.penalty_source=data", "prompts.corpus=prepared/somewhere")
 
 

@@ -814,6 +814,18 @@ def test_every_algorithm_trains_and_pays_only_for_what_it_needs(
     assert any(not torch.equal(value, before[key]) for key, value in ran.weights.items())
 
 
+def test_a_session_trains_on_windows_of_its_clips(run: Run) -> None:
+    windowed = run("train.window_seconds=0.1", "train.inner_epochs=1")
+    assert windowed.ended.reason == "finished"
+    stats = [event.stats for event in windowed.of(UpdateFinished)]
+    assert all(row.skipped == 0 and row.ratio == pytest.approx(1, abs=1e-5) for row in stats)
+    assert not same(windowed, run("train.inner_epochs=1"))
+
+
+def test_recomputed_activations_train_bit_for_bit_alike(run: Run, whole: Ran) -> None:
+    assert same(run("train.recompute=true"), whole)
+
+
 def test_the_penalty_can_be_taken_on_recorded_speech(run: Run, whole: Ran, place: Path) -> None:
     corpus = write_corpus(place / "corpus")
     changes = ("train.penalty_source=data", f"prompts.corpus={corpus}", "evaluation.every=0")

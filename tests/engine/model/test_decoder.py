@@ -266,3 +266,36 @@ def test_a_voice_with_a_speech_rms_adds_the_linear_guess_and_masks_it(
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1, : 2 * HOP], expected[1, : 2 * HOP])
     assert not bool(found[1, 2 * HOP :].any())
+
+
+def test_recomputing_gives_the_same_gradient_from_fewer_kept_activations(
+    model64: WaveGrad2,
+) -> None:
+    frames, kept, gradients = torch.tensor([3, 2]), [], []
+    x, cond, level = batch(40, frames)
+    decoder, weights = model64.decoder, list(model64.decoder.parameters())
+    own = {weight.data_ptr() for weight in weights}
+    for recompute in (False, True):
+        decoder.recompute = recompute
+        sizes: dict[int, int] = {}
+
+        def keep(tensor: Tensor, sizes: dict[int, int] = sizes) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                sizes[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = decoder.eps(x, cond, level, frames).square().sum()
+        kept.append(sum(sizes.values()))
+        gradients.append(torch.autograd.grad(loss, weights))
+    assert kept[1] < 0.6 * kept[0]
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+
+
+def test_recomputing_without_a_gradient_changes_nothing(model: WaveGrad2) -> None:
+    x, cond, level = (value.float() for value in batch(40, torch.tensor([1])))
+    with torch.no_grad():
+        expected = model.decoder.eps(x, cond, level)
+        model.decoder.recompute = True
+        assert torch.equal(model.decoder.eps(x, cond, level), expected)
