@@ -46,6 +46,7 @@ def test_a_process_that_is_told_to_go_ends_in_a_saved_state(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[dict[str, object]] = []
+    signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
 
     def say(data: dict[str, object]) -> None:
         said.append(data)
