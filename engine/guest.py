@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,11 +72,15 @@ class Guest:
 
     async def send_all(self, past: Iterable[bytes]) -> None:
         """Sends the past, then what comes, until the last line; OSError where the terminal goes."""
-        for line in past:
-            self.writer.write(line)
-            await self.writer.drain()
-            if self.dropped:
-                break
+        try:
+            for line in past:
+                self.writer.write(line)
+                await self.writer.drain()
+                if self.dropped:
+                    break
+        finally:
+            if isinstance(past, Generator):
+                past.close()  # and the file it reads, where the terminal left before its end
         while self.waiting or not self.leaving:
             while self.waiting:
                 line = self.waiting.popleft()

@@ -8,13 +8,12 @@ follow. Knows nothing of training.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -193,12 +192,16 @@ class Server:
             wire.VERSION, self.folder.name, str(self.folder.absolute()), os.getpid(),
             self.note.session, self.before, guest.name,
         )  # fmt: skip
-        return itertools.chain(
-            [wire.line(welcome)],
-            lines_of(self.folder / JOURNAL, self.on_disk, after),
-            [line for line in (*self.rest, self.progress) if line],
-            [wire.line(wire.CaughtUp())],
-        )
+        written = lines_of(self.folder / JOURNAL, self.on_disk, after)
+        unwritten = [line for line in (*self.rest, self.progress) if line]
+
+        def told() -> Iterator[bytes]:  # a generator, so that closing it closes the journal
+            yield wire.line(welcome)
+            yield from written
+            yield from unwritten
+            yield wire.line(wire.CaughtUp())
+
+        return told()
 
     async def attend(self, guest: Guest, past: Iterable[bytes]) -> None:
         """Until the terminal goes, or has been sent its last line."""

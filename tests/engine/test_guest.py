@@ -92,3 +92,18 @@ def test_the_past_is_what_was_in_the_journal_by_then(
     (tmp_path / "events.jsonl").write_bytes(b"a\nb\nc\nd\n")
     assert list(lines_of(tmp_path / "events.jsonl", size, after)) == found
     assert list(lines_of(tmp_path / "none", size, after)) == []
+
+
+async def test_a_terminal_that_leaves_in_the_middle_leaves_no_file_open(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"line\n" * 10)
+    past = lines_of(path, 50, 0)
+
+    class Gone:
+        def write(self, line: bytes) -> None:
+            raise ConnectionResetError
+
+    one = Guest(asyncio.StreamReader(), Gone())  # type: ignore[arg-type]
+    with pytest.raises(ConnectionResetError):
+        await one.send_all(past)
+    assert next(iter(past), None) is None
