@@ -46,7 +46,7 @@ class Learner:
         schedule = build(parts.schedule).to(device)
         rollouts, train = profile.rollout, profile.train
         algorithm = ALGORITHMS[train.algorithm]
-        policy, sizes = parts.voice.model.decoder, parts.voice.card.config
+        policy, config = parts.voice.model.decoder, parts.voice.card.config
         parts.voice.model.requires_grad_(False)
         policy.requires_grad_(True)
         policy.compute_dtype = choose_dtype(profile.device, device)
@@ -62,7 +62,7 @@ class Learner:
             Settings(
                 algorithm, train.ratio, train.penalty, train.penalty_norm, train.penalty_levels,
                 train.inner_epochs, train.microbatch,
-                math.ceil(train.window_seconds * sizes.sample_rate / sizes.hop),
+                math.ceil(train.window_seconds * config.frames_per_second),
             ),
             schedule,
             trainable(schedule, rollouts.sigma_min, rollouts.window),

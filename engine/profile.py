@@ -162,8 +162,8 @@ class TrainSpec:
     microbatch: int = 4
     """Rows a forward and backward pass takes at a time; never changes a result."""
     recompute: bool = False
-    """Compute activations again in the backward pass instead of keeping them: a third more time
-    and a fraction of the memory, for large voices and long clips; never changes a result."""
+    """Compute activations again in the backward pass instead of keeping them: more time for less
+    memory, for large voices and long clips; never changes a result."""
     save_every: int = 10
     """Updates between checkpoints."""
     resume_every: int = 1

@@ -56,10 +56,7 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "machine": platform.processor() or platform.machine(),
-                "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-                "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
+                **surroundings(device),
                 "voice": options.voice,
                 "peak_gflops": round(peak(device) / 1e9, 1),
                 "sizes": sizes,
@@ -68,6 +65,16 @@ def main() -> None:
             indent=2,
         )
     )
+
+
+def surroundings(device: torch.device) -> dict[str, object]:
+    """What the figures depend on besides the code."""
+    return {
+        "machine": platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
 
 
 class Worker:

@@ -16,11 +16,10 @@ import argparse
 import copy
 import json
 import math
-import platform
 import statistics
 
 import torch
-from sampler import network, peak, peak_mib, timed
+from sampler import network, peak, peak_mib, surroundings, timed
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine.allocator import keep_memory
@@ -113,10 +112,7 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "machine": platform.processor() or platform.machine(),
-                "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-                "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
+                **surroundings(device),
                 "voice": options.voice,
                 "batch": options.batch,
                 "peak_gflops": round(best / 1e9, 1),
