@@ -14,7 +14,7 @@ import pytest
 from engine import address, serving, wire
 from engine import messages as m
 from engine.serving import Served, Server
-from tests.audience import Played, Raw, Watching, lines_in, until
+from tests.audience import PATIENCE_SECONDS, Played, Raw, Watching, lines_in, until
 
 Play = Callable[..., Played]
 
@@ -70,26 +70,25 @@ def test_what_was_said_before_the_server_was_there_is_past_too(play: Play) -> No
 
 
 def test_none_is_lost_and_none_comes_twice_while_the_session_goes_on(play: Play) -> None:
-    played, here, done = play(), threading.Event(), threading.Event()
-    terminals: list[Watching] = []
+    played, terminals = play(), list[Watching]()
+    due, coming = threading.Semaphore(0), threading.Semaphore(0)
 
     def session() -> None:
         for number in range(800):
+            if number % 100 == 50:  # goes on in the moment in which a terminal begins to come
+                due.release()
+                coming.acquire(timeout=PATIENCE_SECONDS)
             played.happen(*played.some(1, number), m.PhaseProgressed(0, "score", number, 800))
-            if number % 100 == 0:
-                here.set()
-        done.set()
 
     thread = threading.Thread(target=session)
     thread.start()
-    while not done.is_set() and len(terminals) < 8:
-        here.wait(1)
-        here.clear()
-        terminals.append(Watching(played, f"terminal {len(terminals)}"))
-        if len(terminals) % 3 == 0:  # loses its connection in the middle, and comes back
+    for number in range(8):
+        assert due.acquire(timeout=PATIENCE_SECONDS)
+        coming.release()
+        terminals.append(Watching(played, f"terminal {number}"))
+        if number % 3 == 2:  # loses its connection in the middle, and comes back
             terminals[-1].attachment.disconnect()
     thread.join()
-    assert len(terminals) > 2
     for at in terminals:
         at.until(lambda at=at: len(at.kept) == 800)
     late = Watching(played, "late")
@@ -98,7 +97,7 @@ def test_none_is_lost_and_none_comes_twice_while_the_session_goes_on(play: Play)
     wanted = lines_in(played.folder)
     assert len(wanted) == 801
     for at in (*terminals, late):
-        at.thread.join(30)
+        at.thread.join(PATIENCE_SECONDS)
         assert at.kept == wanted, at.attachment.name
 
 
