@@ -47,7 +47,7 @@ class StudyLines:
             case m.RolledBack(update, _, sentence):
                 self.done[run] = update
                 self.say(f"{run}  {sentence}")
-            case m.MicrobatchHalved(_, _, _, sentence):
+            case m.MicrobatchHalved(_, _, _, sentence) | m.MicrobatchMeasured(_, _, _, sentence):
                 self.say(f"{run}  {sentence}")
             case m.UpdateFinished(update, stats):
                 self.done[run] = update

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import resource
-import sys
 
 import torch
 from torch import Tensor
@@ -47,31 +45,6 @@ def choose_dtype(spec: DeviceSpec, device: torch.device) -> torch.dtype | None:
 def set_threads(spec: DeviceSpec, beside: int = 1) -> None:
     """The profile's threads, or this process's share of the cores, which `beside` such have."""
     torch.set_num_threads(spec.threads or max((os.cpu_count() or 1) // beside, 1))
-
-
-def peak_memory(device: torch.device) -> float:
-    """Most memory held so far, bytes: by this process on a CPU, by the allocator on CUDA."""
-    if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak if sys.platform == "darwin" else peak * 1024)
-
-
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-"""What errors of other classes say where memory was what they lacked."""
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, of the machine or of its GPU, did not suffice."""
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(told in str(error) for told in OUT_OF_MEMORY)
-
-
-def give_back_memory(device: torch.device) -> None:
-    """Lets the GPU's allocator give back what no tensor holds, so that it is not in pieces."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 def generator(*identity: int | str) -> torch.Generator:

@@ -20,8 +20,9 @@ from engine.files import own_file
 from engine.needed import needed
 from engine.profile import Profile
 
-FORMAT_VERSION = 2
-"""1: without RolledBack and MicrobatchHalved, which is read as it is."""
+FORMAT_VERSION = 3
+"""1: without RolledBack and MicrobatchHalved; 2: without MicrobatchMeasured. Both are read as they
+are."""
 LASTING = (
     m.UpdateFinished
     | m.CheckpointSaved

@@ -61,7 +61,7 @@ class Learner:
             PromptStatistics(),
             Settings(
                 algorithm, train.ratio, train.penalty, train.penalty_norm, train.penalty_levels,
-                train.inner_epochs, train.microbatch,
+                train.inner_epochs, train.rows,
                 math.ceil(train.window_seconds * config.frames_per_second),
             ),
             schedule,

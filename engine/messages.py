@@ -244,6 +244,16 @@ class MicrobatchHalved:
 
 
 @dataclass(frozen=True, slots=True)
+class MicrobatchMeasured:
+    """So many rows of a phase fit the memory at a time; measured where the profile left it open."""
+
+    update: int
+    phase: Phase
+    size: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseEntered:
     update: int
     phase: Phase
@@ -353,6 +363,7 @@ Event: TypeAlias = (
     | SessionResumed
     | RolledBack
     | MicrobatchHalved
+    | MicrobatchMeasured
     | PhaseEntered
     | PhaseProgressed
     | ClipsScored
@@ -469,7 +480,7 @@ class Snapshot:
     marks: tuple[Mark, ...] = ()
     setbacks: tuple[RolledBack, ...] = ()
     """Since the session last got past where it had been."""
-    halved: tuple[MicrobatchHalved, ...] = ()
+    microbatches: tuple[MicrobatchHalved | MicrobatchMeasured, ...] = ()
     """The last of each phase."""
     log: tuple[Line, ...] = ()
     """The latest KEPT_LINES, oldest first."""
@@ -492,9 +503,10 @@ def advance(now: Snapshot, event: Event) -> Snapshot:  # noqa: C901 (one arm an 
             now = replace(rewound(now, update), setbacks=(*now.setbacks, event))
             now = marked(now, Mark(update, "rollback", sentence))
             return logged(now, update, sentence, "warning")
-        case MicrobatchHalved(update, phase, _, sentence):
-            others = (one for one in now.halved if one.phase != phase)
-            return logged(replace(now, halved=(*others, event)), update, sentence, "warning")
+        case MicrobatchHalved(update, _, _, sentence):
+            return logged(sized(now, event), update, sentence, "warning")
+        case MicrobatchMeasured(update, _, _, sentence):
+            return logged(sized(now, event), update, sentence)
         case PhaseEntered(_, phase):
             return replace(now, phase=phase, progress=(0, 0), paused=phase == "paused")
         case PhaseProgressed(_, phase, done, total):
@@ -528,6 +540,11 @@ def advance(now: Snapshot, event: Event) -> Snapshot:  # noqa: C901 (one arm an 
         case SessionEnded(update, reason, error):
             now = replace(now, phase="ended", paused=False, progress=(0, 0), ended=event)
             return logged(now, update, error or reason, "error" if error else "info")
+
+
+def sized(now: Snapshot, event: MicrobatchHalved | MicrobatchMeasured) -> Snapshot:
+    others = (one for one in now.microbatches if one.phase != event.phase)
+    return replace(now, microbatches=(*others, event))
 
 
 def without(old: tuple[Clip, ...], clips: tuple[Clip, ...]) -> tuple[Clip, ...]:

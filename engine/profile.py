@@ -127,7 +127,13 @@ class RolloutSpec:
     antithetic: bool = True
     """Rollouts 2i and 2i + 1 draw opposite noise at kept timesteps."""
     microbatch: int = 8
-    """Rows a forward pass takes at a time; never changes a result."""
+    """Rows a forward pass takes at a time; never changes a result. 0: as many as the memory holds,
+    measured at the start."""
+
+    @property
+    def rows(self) -> int:
+        """Of a microbatch, where none was measured."""
+        return self.microbatch or 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,8 @@ class TrainSpec:
     """Of each clip, how much a trained timestep looks at, drawn anew each time; 0: all of it. The
     gradient stays unbiased and costs what the window costs, with more variance: for long clips."""
     microbatch: int = 4
-    """Rows a forward and backward pass takes at a time; never changes a result."""
+    """Rows a forward and backward pass takes at a time; never changes a result. 0: as many as the
+    memory holds, measured at the start."""
     recompute: bool = False
     """Compute activations again in the backward pass instead of keeping them: more time for less
     memory, for large voices and long clips; never changes a result."""
@@ -173,6 +180,11 @@ class TrainSpec:
     samples_kept: int = 1000
     """Of how many of the latest updates the rollouts' clips stay on disk; those of evaluations, and
     what the starting voice spoke again, always do. 0: of all."""
+
+    @property
+    def rows(self) -> int:
+        """Of a microbatch, where none was measured."""
+        return self.microbatch or 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -696,7 +708,7 @@ def check(profile: Profile, where: str) -> Profile:
             1 <= r.kept <= r.window,
             f"rollout.kept lies between 1 and rollout.window ({r.window}), not at {r.kept}",
         ),
-        (r.microbatch >= 1, f"rollout.microbatch is at least 1, not {r.microbatch}"),
+        (r.microbatch >= 0, f"rollout.microbatch is 0 (what fits) or more, not {r.microbatch}"),
         (r.sigma_min > 0, f"rollout.sigma_min is above 0, not {r.sigma_min:g}"),
         (t.updates >= 1, f"train.updates is at least 1, not {t.updates}"),
         (t.inner_epochs >= 1, f"train.inner_epochs is at least 1, not {t.inner_epochs}"),
@@ -715,7 +727,7 @@ def check(profile: Profile, where: str) -> Profile:
             "train.window_seconds does not go with klinr, whose KL and gradient would come from "
             "one window, which is biased: take dpok, or leave it at 0",
         ),
-        (t.microbatch >= 1, f"train.microbatch is at least 1, not {t.microbatch}"),
+        (t.microbatch >= 0, f"train.microbatch is 0 (what fits) or more, not {t.microbatch}"),
         (t.save_every >= 1, f"train.save_every is at least 1, not {t.save_every}"),
         (t.resume_every >= 1, f"train.resume_every is at least 1, not {t.resume_every}"),
         (t.samples_every >= 1, f"train.samples_every is at least 1, not {t.samples_every}"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from engine import messages as m
 from engine import resume
-from engine.device import give_back_memory, out_of_memory
+from engine.memory import give_back_memory, out_of_memory
 from engine.setbacks import MAX_SKIPPED, SessionError
 
 if TYPE_CHECKING:
@@ -95,14 +95,9 @@ def halve(session: Session, phase: m.Phase, why: str) -> None:
             f"and several that share a session do not begin again: set {PLACES[phase]}.microbatch "
             f"= {rows // 2}: {why}"
         )
-    resize(session, phase, rows // 2)
+    session.resize(phase, rows // 2)
     told = (
         f"the memory did not suffice for {rows} clips at a time ({session.at}): {rows // 2} from "
         "now on, and what was under way begins again"
     )
     session.emit(m.MicrobatchHalved(session.update, phase, rows // 2, told))
-
-
-def resize(session: Session, phase: m.Phase, rows: int) -> None:
-    session.rows[phase] = rows
-    session.learner.resize(session.rows["optimise"])

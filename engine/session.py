@@ -13,11 +13,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from engine import batch, checkpoint, clips, recovery, resume, start_clip
+from engine import batch, checkpoint, clips, recovery, resume, room, start_clip
 from engine import messages as m
 from engine.assembly import Parts, assemble, choose_rewards
 from engine.checkpoint import with_about
-from engine.device import choose_device, out_of_memory, peak_memory, set_threads
+from engine.device import choose_device, set_threads
 from engine.diffusion.sampler import rollout
 from engine.distributed import ALONE, RankLost, Ranks, check_share, named
 from engine.evaluation import evaluate, fooled, interval
@@ -25,6 +25,7 @@ from engine.files import MENDS, sweep, told
 from engine.inbox import Inbox
 from engine.journal import Journal, Unwritten
 from engine.learner import Learner, identity
+from engine.memory import out_of_memory, peak_memory
 from engine.profile import Profile
 from engine.ratio_check import check_ratio
 from engine.reopening import start_path
@@ -74,7 +75,7 @@ class Session:
         self.setbacks = Setbacks()
         self.patience = Patience(profile.reward.patience_seconds)
         self.rows: dict[m.Phase, int] = {
-            "rollout": profile.rollout.microbatch, "optimise": profile.train.microbatch,
+            "rollout": profile.rollout.rows, "optimise": profile.train.rows,
         }  # fmt: skip
         """Of a microbatch, by phase."""
         self.opened = False
@@ -178,6 +179,7 @@ class Session:
             told = f"{learner.batch} rollouts an update instead of {profile.rollout.batch}"
             self.notice(f"no GPU: {told}", "warning")
         self.notice(check_ratio(learner, self.parts.prompts, profile.seed, self.knobs, self.ranks))
+        room.make_room(self)
         self.look()
         if self.ensemble is not None:
             self.notice(ensemble.told(self.ensemble))
@@ -200,12 +202,14 @@ class Session:
         for turn in before.turns:
             if turn.update <= self.update:
                 self.knobs = turn.knobs
-        for halved in before.halved:
-            recovery.resize(self, halved.phase, min(halved.size, self.rows[halved.phase]))
         self.learner.turn(self.knobs)
         updates = self.profile.train.updates
         event = m.SessionResumed(self.update, updates, self.knobs)
         self.emit(event)
+        for known in before.microbatches:
+            asked = room.asked(self.profile)[known.phase]
+            self.resize(known.phase, min(known.size, asked or known.size))
+        room.make_room(self, [known.phase for known in before.microbatches])
         if self.journal.torn:
             self.notice(
                 f"the journal ended within a line, {self.journal.torn} bytes of an event that was "
@@ -370,6 +374,11 @@ class Session:
                 self.folder,
                 self.learner.state(self.update, self.setbacks.skipped, self.first, self.identity),
             )
+
+    def resize(self, phase: m.Phase, rows: int) -> None:
+        """So many rows of a phase at a time from now on."""
+        self.rows[phase] = rows
+        self.learner.resize(self.rows["optimise"])
 
     # --- evaluation, checkpoints
 

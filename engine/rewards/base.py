@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from engine import audio
-from engine.device import out_of_memory
 from engine.distributed import Ranks
+from engine.memory import out_of_memory
 from engine.messages import Column
 from engine.rewards.ensemble import Ensemble
 from engine.rewards.patience import Patience, TooSlow

@@ -94,7 +94,7 @@ def prepare(study: Study, prompts: int | None, corpus: PreparedCorpus | None) ->
         speaker=voice.card.speakers[speaker],
         pace=profile.voice.pace,
         seed=profile.evaluation.seed,
-        microbatch=profile.rollout.microbatch,
+        microbatch=profile.rollout.rows,
         device=device,
         recorded=recorded,
         notices=tuple(dict.fromkeys(notices)),

@@ -13,7 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from dlpo_tui import cli, detaching
-from engine import address, journal
+from engine import address, journal, launch_note
 from engine import messages as m
 from engine.attached import Attachment
 from engine.run_states import look
@@ -137,6 +137,35 @@ def test_a_session_is_left_killed_gone_on_with_and_stopped(call: Call) -> None:
     assert look(folder).state == "stopped"
     assert not third.socket.exists()
     assert not (folder / address.NOTE).exists()
+
+
+def test_a_terminal_stays_with_a_session_over_two_processes_that_loses_one(call: Call) -> None:
+    changes = ("distributed.devices=2", "train.updates=9999", "evaluation.every=0")
+    folder = begun(call("run", "tiny.toml", "--detach", *(f"--set={one}" for one in changes)))
+    terminal = Terminal(folder)
+    told = terminal.attachment.commands.put
+
+    def act(event: m.Event) -> None:
+        if isinstance(event, m.SessionStarted):
+            told(m.SetKnobs({"alpha": 2.0}, "ann@here/3"))
+        elif isinstance(event, m.KnobsChanged):
+            os.kill(launch_note.read(folder).pids[1], signal.SIGKILL)
+        elif isinstance(event, m.SessionResumed):
+            told(m.SaveCheckpoint("after it"))
+        elif isinstance(event, m.CheckpointSaved) and event.label:
+            told(m.Stop())
+
+    terminal.watch(act)
+    gone(terminal.pid)
+    (started,), (resumed,) = terminal.of(m.SessionStarted), terminal.of(m.SessionResumed)
+    assert started.device == "2 x cpu"
+    assert resumed.knobs.alpha == 2.0
+    assert terminal.events[-1] == m.SessionEnded(terminal.events[-1].update, "stopped")
+    (saved,) = (event for event in terminal.of(m.CheckpointSaved) if event.label == "after it")
+    assert (folder / saved.path).is_file()
+    kept = [event for event in terminal.events if not isinstance(event, m.PhaseProgressed)]
+    assert kept == list(journal.events(folder))
+    assert not terminal.socket.exists()
 
 
 def test_a_profile_that_is_wrong_starts_nothing(call: Call) -> None:

@@ -10,8 +10,6 @@ from engine.device import (
     choose_dtype,
     generator,
     noise,
-    out_of_memory,
-    peak_memory,
     set_threads,
 )
 from engine.profile import DeviceSpec, ProfileError
@@ -120,40 +118,3 @@ def test_zero_threads_are_as_many_as_cores(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.get_num_threads() == 3
     set_threads(DeviceSpec(threads=1))
     assert torch.get_num_threads() == 1
-
-
-def test_the_peak_of_memory_holds_what_was_held() -> None:
-    held = torch.ones(2**24)
-    peak = peak_memory(torch.device("cpu"))
-    assert peak > held.nbytes
-    del held
-    assert peak_memory(torch.device("cpu")) >= peak
-
-
-@pytest.mark.gpu
-def test_the_peak_of_memory_on_a_gpu_is_the_allocators() -> None:
-    device = torch.device("cuda")
-    torch.cuda.reset_peak_memory_stats(device)
-    before = peak_memory(device)
-    held = torch.ones(2**20, device=device)
-    assert peak_memory(device) == before + held.nbytes
-
-
-def test_lack_of_memory_is_told_from_other_trouble() -> None:
-    on_cpu = (
-        "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: "
-        "you tried to allocate 99 bytes. Error code 12 (Cannot allocate memory)"
-    )
-    lacks = (
-        MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
-        RuntimeError(on_cpu), RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
-    )  # fmt: skip
-    assert all(out_of_memory(error) for error in lacks)
-    others = (RuntimeError("mat1 and mat2 shapes"), ValueError("out of memory"), OSError(12, "x"))
-    assert not any(out_of_memory(error) for error in others)
-
-
-def test_the_cpus_own_error_is_known() -> None:
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(2**60, dtype=torch.uint8)
-    assert out_of_memory(caught.value)

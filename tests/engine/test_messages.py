@@ -33,6 +33,7 @@ from engine.messages import (
     Line,
     Mark,
     MicrobatchHalved,
+    MicrobatchMeasured,
     Noticed,
     Pause,
     PhaseEntered,
@@ -109,6 +110,7 @@ EVENTS: tuple[Event, ...] = (
     SessionResumed(1, 9, Knobs(alpha=2.5)),
     RolledBack(1, 4, "back from update 4 to 1"),
     MicrobatchHalved(1, "rollout", 2, "the memory did not suffice"),
+    MicrobatchMeasured(0, "optimise", 12, "an update takes 12 clips at a time"),
     PhaseEntered(0, "rollout"),
     PhaseProgressed(0, "rollout", 3, 10),
     ClipsScored(1, (CLIP, FAILED_CLIP)),
@@ -374,10 +376,11 @@ def test_going_back_undoes_what_came_later_and_counts_until_it_is_made_good() ->
 
 def test_of_each_phase_the_last_size_is_known() -> None:
     sizes = (MicrobatchHalved(0, "rollout", 4, "a"), MicrobatchHalved(0, "optimise", 2, "b"))
-    last = MicrobatchHalved(1, "rollout", 2, "c")
-    now = fold((*sizes, last, SessionResumed(0, 9, Knobs())))
-    assert now.halved == (sizes[1], last)
+    first, last = MicrobatchMeasured(0, "rollout", 9, "m"), MicrobatchHalved(1, "rollout", 2, "c")
+    now = fold((first, *sizes, last, SessionResumed(0, 9, Knobs())))
+    assert now.microbatches == (sizes[1], last)
     assert Line(1, "warning", "c") in now.log
+    assert Line(0, "info", "m") in now.log
 
 
 # --- knobs ----------------------------------------------------------------------

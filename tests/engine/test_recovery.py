@@ -85,7 +85,7 @@ def test_where_memory_runs_out_fewer_rows_go_at_a_time_and_no_number_changes(
     assert same(ran.weights, few.weights)
     assert ran.session.learner.statistics.state() == few.session.learner.statistics.state()
     now = replay(ran.folder)
-    assert [(one.phase, one.size) for one in now.halved] == [("rollout", 2), ("optimise", 2)]
+    assert [(one.phase, one.size) for one in now.microbatches] == [("rollout", 2), ("optimise", 2)]
     assert "4 clips at a time (optimise): 2 from now on" in "\n".join(line.text for line in now.log)
 
 

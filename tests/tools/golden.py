@@ -62,6 +62,8 @@ if hasattr(m, "RolledBack"):  # the first version had none
             m.Knobs(alpha=2.5, learning_rate=5e-6),
         ),
     ]  # fmt: skip
+if hasattr(m, "MicrobatchMeasured"):  # since the third
+    EVENTS.append(m.MicrobatchMeasured(1, "optimise", 6, "an update takes 6 clips at a time"))
 EVENTS.append(m.SessionEnded(1, "failed", "the disk is full"))
 
 CONFIG = ModelConfig(

@@ -12,12 +12,15 @@ import argparse
 import asyncio
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from textual.app import App
 
+from dlpo_tui.attached_app import AttachedApp, bridged
 from dlpo_tui.blind_app import BlindApp
 from dlpo_tui.commands.compare import Asked
 from dlpo_tui.listening import ListenApp
@@ -28,7 +31,9 @@ from dlpo_tui.sound import Silent
 from dlpo_tui.speaking import Speaking
 from dlpo_tui.speech_settings import Settings
 from dlpo_tui.studio import VoiceStudio
+from engine.attached import Attachment
 from engine.preference import trials
+from engine.serving import Server
 
 ROOT = Path(__file__).parents[2]
 SENTENCES = ("The boats came home before the storm.", "Tell me what you see from there.")
@@ -80,6 +85,49 @@ async def session(folder: Path, out: Path) -> None:
         await draw(app, keys, out / f"{name}.svg", lambda: True, size)
 
 
+@contextmanager
+def served(run: Path) -> Iterator[AttachedApp]:
+    """The screen on the run as it stood after half of its updates, attached, beside a watcher."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made) / run.name
+        folder.mkdir()
+        (folder / "samples").symlink_to((run / "samples").resolve())
+        (folder / "events.jsonl").write_text("".join(lines_to_half(run)), encoding="utf-8")
+        server = Server(folder)
+        path = server.path
+        ann, ben = Attachment(path, folder, "ann@here"), Attachment(path, folder, "ben@there", True)
+        bridge = bridged(ann)
+        ann.open()
+        ben.emit = lambda event: None
+        ben.open()
+        watching = Thread(target=ben.run)
+        watching.start()
+        yield AttachedApp(bridge, ann, Silent(), folder, clock=lambda: 0.0)
+        for one in (ann, ben):
+            one.leave()
+        watching.join()
+        bridge.join(10)
+        server.close()
+
+
+def lines_to_half(run: Path) -> list[str]:
+    """The journal's lines up to the clips of an update, in the middle of the run."""
+    lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    scored = [i for i, line in enumerate(lines) if '"kind": "ClipsScored"' in line]
+    return lines[: scored[len(scored) // 2] + 1]
+
+
+async def attached(run: Path, out: Path) -> None:
+    for name, keys in (
+        ("attached", ()),
+        ("log", ("l",)),
+        ("devices", ("D",)),
+        ("question", ("q",)),
+    ):
+        with served(run) as app:
+            await draw(app, keys, out / f"{name}.svg", lambda: True)
+
+
 async def listen(voices: tuple[str, ...], out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         speaking = Speaking(lambda tell: VoiceStudio(voices, Path(folder), tell, ""))
@@ -113,6 +161,7 @@ async def blind(a: str, b: str, out: Path) -> None:
 async def drawn(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     await session(options.run, options.out)
+    await attached(options.run, options.out)
     await listen((options.voice, options.against), options.out)
     await blind(options.voice, options.against, options.out)
 
