@@ -12,10 +12,10 @@ run: $(STAMP)  ## the quickstart session
 # One thread a process: there are as many processes as cores, and their threads would wait for each other.
 # Without coverage, which costs a third more before Python 3.12: `make coverage` has it.
 test: $(STAMP)  ## the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
 coverage: $(STAMP)  ## the tests, and which lines they reach
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --cov=engine --cov=dlpo_tui --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --cov=engine --cov=dlpo_tui --cov-report=term
 
 check: $(STAMP)  ## format, lint, types, layers, tests
 	$(BIN)/ruff format --check .

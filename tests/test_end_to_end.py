@@ -29,6 +29,9 @@ CUTS = (
 )
 
 
+pytestmark = pytest.mark.xdist_group("end to end")  # one session for all
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[m.Event]]]:
     """The run's folder and what its session emitted."""

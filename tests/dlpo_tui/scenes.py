@@ -11,9 +11,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import sleep
+from typing import TYPE_CHECKING
 
 from dlpo_tui.app import run_app
 from dlpo_tui.bridge import Bridge
@@ -50,6 +52,9 @@ from engine.messages import (
     UpdateStats,
     advance,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PROMPTS = (
     "The first requisite of a good citizen is he shall be able and willing to pull his weight.",
@@ -372,9 +377,16 @@ class Live:
 
 
 def write_babble(path: Path, seconds: float, voice: int, update: int) -> None:
+    import soundfile
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, babble(seconds, voice, update), 22050)
+
+
+@cache
+def babble(seconds: float, voice: int, update: int) -> np.ndarray:
     """Syllables of a buzz with moving resonances, in noise that grows less by the update."""
     import numpy as np
-    import soundfile
 
     dice = np.random.default_rng(voice)
     t = np.arange(int(seconds * 22050)) / 22050
@@ -387,8 +399,7 @@ def write_babble(path: Path, seconds: float, voice: int, update: int) -> None:
         wave += sum(gains) * np.sin(harmonic * phase)
     wave *= np.clip(np.sin(2 * np.pi * 2.2 * t + voice), 0, 1) ** 0.5 * 0.15
     wave += (0.03 / (1 + update / 10)) * dice.standard_normal(len(t))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.clip(wave, -1, 1).astype("float32"), 22050)
+    return np.clip(wave, -1, 1).astype("float32")
 
 
 def _values(knobs: Knobs) -> dict[str, float]:

@@ -30,7 +30,10 @@ RELATIVE, LATER = 2e-4, 2e-2
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-pytestmark = pytest.mark.usefixtures("restored_threads")
+pytestmark = [
+    pytest.mark.usefixtures("restored_threads"),
+    pytest.mark.xdist_group("ranks"),  # two processes go through every scenario once
+]
 
 
 @pytest.fixture(scope="module")

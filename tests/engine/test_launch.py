@@ -116,6 +116,7 @@ def says(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """Python in the place of torchrun; `say` prints an event, `hear` reads a command."""
     helpers = (
         "import json, os, signal, sys\n"
+        "signal.signal(signal.SIGQUIT, signal.SIG_DFL)\n"  # a shell's background job ignores it
         "def say(kind, **data): print(json.dumps({'kind': kind, **data}), flush=True)\n"
         "def hear(): return json.loads(sys.stdin.readline())\n"
         "def end(reason='stopped', error='', refused=False):\n"

@@ -11,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("kills")  # one unbroken session for all
+
 
 @pytest.fixture(scope="module")
 def kills() -> ModuleType:
