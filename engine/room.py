@@ -62,17 +62,18 @@ def measured(
     memory: Memory,
     reserved: float = 0.0,
     between: Callable[[int], None] = lambda done: None,
+    processes: int = 1,
 ) -> Room:
     """Runs `work` with one row, to warm up, then with one and with two.
 
     `reserved`: bytes of what is free that are spoken for. Where two rows do not fit, one is all.
-    `between(done)` runs after each of the three.
+    `between(done)` runs after each of the three. `processes`: how many share the memory.
     """
     work(1)
     between(1)
     one = memory.most(lambda: work(1))
     between(2)
-    free = SHARE * memory.free() - reserved
+    free = SHARE * memory.free() / processes - reserved
     try:
         two = memory.most(lambda: work(2))
     except Exception as error:
@@ -139,7 +140,7 @@ def make_room(session: Session, known: Container[m.Phase] = ()) -> None:
         session.notice(f"this system does not say how much memory a pass takes: {told} at a time")
         return
     longest = max((*session.parts.prompts, *session.parts.held_out), key=lambda u: u.frames)
-    share = -(-learner.batch // session.ranks.count)
+    share, on_cpu = -(-learner.batch // session.ranks.count), device.type == "cpu"
     for i, phase in enumerate(phases):
         work, reserved = rollout_pass(learner, longest), 0.0
         if phase == "optimise":
@@ -148,8 +149,9 @@ def make_room(session: Session, known: Container[m.Phase] = ()) -> None:
         room = measured(
             work, memory, reserved,
             lambda done, i=i: session.breathe("loading", 3 * i + done, 3 * len(phases)),  # type: ignore[misc]
+            session.ranks.beside if on_cpu else 1,
         )  # fmt: skip
-        fit = room.rows(min(share, CPU_ROWS) if device.type == "cpu" else share)
+        fit = room.rows(min(share, CPU_ROWS) if on_cpu else share)
         rows = min(session.ranks.gather(fit))
         give_back_memory(device)
         told = (

@@ -8,8 +8,9 @@ The starting voice stands still; each of `updates` rolls out, scores and differe
 would, on prompts and noise of its own. `signal` is the mean cosine-like share (G_i . G_j) / (G . G)
 over pairs of different updates: of the square of a gradient, what all have in common. From it come
 the clips after which half of a gradient's square would be signal. --steps then goes so far (in
-the Euclidean norm of the weights) along the mean of all gradients, along its signs, and along
-chance, and scores held-out prompts at each place: what one large update is worth. --vary: the
+the Euclidean norm of the weights) along the mean of all gradients, along it with each tensor's
+part scaled to one norm, along its signs (Adam's first step), and along chance, and scores held-out
+prompts at each place: what one large update is worth. --vary: the
 same with these keys changed, several with spaces.
 Real clips and real scores; figures differ by voice, so no test compares them with anything.
 """
@@ -160,7 +161,11 @@ def steps(setting: Setting, mean: Tensor, lengths: list[float]) -> dict[str, obj
     start = setting.held_out()
     chance = torch.randn(len(mean), generator=generator("chance"))
     told: dict[str, object] = {"0": round(statistics.mean(start), 3)}
-    for name, direction in (("mean", -mean), ("signs", -mean.sign()), ("chance", chance)):
+    sizes = [w.numel() for w in setting.learner.policies.current.parameters()]
+    tensors = torch.cat([part / part.norm().clamp(min=1e-30) for part in mean.split(sizes)])
+    for name, direction in (
+        ("mean", -mean), ("tensors", -tensors), ("signs", -mean.sign()), ("chance", chance),
+    ):  # fmt: skip
         for length in lengths:
             scores = setting.moved(direction, length)
             change = [b - a for a, b in zip(start, scores, strict=True)]

@@ -47,6 +47,8 @@ def test_as_many_rows_as_the_free_memory_holds() -> None:
     assert fit(Plain(free=1000, fixed=100, row=50)) == (0.8 * 1000 - 100) // 50
     assert fit(Plain(1000, 100, 50), reserved=300) == (0.8 * 1000 - 300 - 100) // 50
     assert fit(Plain(1000, 100, 50), most=8) == 8
+    shared = Plain(1000, 100, 50)
+    assert measured(shared.work, shared, processes=2).rows(64) == (0.8 * 1000 / 2 - 100) // 50
     assert fit(Plain(10, 100, 50)) == 1
 
 

@@ -96,8 +96,8 @@ def served(run: Path) -> Iterator[AttachedApp]:
         server = Server(folder)
         path = server.path
         ann, ben = Attachment(path, folder, "ann@here"), Attachment(path, folder, "ben@there", True)
-        bridge = bridged(ann)
         ann.open()
+        bridge = bridged(ann)
         ben.emit = lambda event: None
         ben.open()
         watching = Thread(target=ben.run)
