@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 from engine import endings, plain_json
 from engine import messages as m
@@ -107,5 +108,14 @@ def pretraining(options: argparse.Namespace) -> int:
     return 0
 
 
+def end(code: int) -> NoReturn:
+    """Ends the process; one of several that torchrun started ends at once."""
+    from engine import worker
+
+    if worker.started():
+        worker.vanish(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

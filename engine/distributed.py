@@ -126,11 +126,10 @@ class Ranks:
             weight.grad = part.view_as(weight) if by else None  # as alone: not touched, not stepped
 
     def leave(self) -> None:
-        """Waits for the others and parts from them; after it nothing here may be called."""
+        """Waits for the others; after it nothing here may be called, and the process ends."""
         if self.count > 1:
             with suppress(RankLost):
                 self.gather(None)
-            dist.destroy_process_group()
 
 
 ALONE = Ranks()

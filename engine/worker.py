@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from queue import SimpleQueue
-from typing import get_args
+from typing import NoReturn, get_args
 
 from engine import endings, journal, launch_note, plain_json, preflight, reopening
 from engine import messages as m
@@ -176,6 +176,17 @@ def follow(
     if code == 1:
         print(visible(why), file=sys.stderr)
     return code
+
+
+def vanish(code: int) -> NoReturn:
+    """Ends this process at once, without the interpreter's own end, all being said and written.
+
+    Threads of gloo or torch may still be at work, and one that is cut off within C++ aborts the
+    process; torchrun then starts all ranks again, after the session's end.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def settle(asked: Asked, pids: tuple[int, ...]) -> tuple[Path, int | None]:

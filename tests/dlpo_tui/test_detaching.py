@@ -140,7 +140,9 @@ def test_a_session_is_left_killed_gone_on_with_and_stopped(call: Call) -> None:
 
 
 def test_a_terminal_stays_with_a_session_over_two_processes_that_loses_one(call: Call) -> None:
-    changes = ("distributed.devices=2", "train.updates=9999", "evaluation.every=0")
+    changes = (
+        "distributed.devices=2", "train.updates=9999", "evaluation.every=0", "train.microbatch=0",
+    )  # fmt: skip
     folder = begun(call("run", "tiny.toml", "--detach", *(f"--set={one}" for one in changes)))
     terminal = Terminal(folder)
     told = terminal.attachment.commands.put
@@ -160,6 +162,8 @@ def test_a_terminal_stays_with_a_session_over_two_processes_that_loses_one(call:
     (started,), (resumed,) = terminal.of(m.SessionStarted), terminal.of(m.SessionResumed)
     assert started.device == "2 x cpu"
     assert resumed.knobs.alpha == 2.0
+    (measured,) = terminal.of(m.MicrobatchMeasured)
+    assert (measured.update, measured.size) == (0, 2), "a process has two of the four clips"
     assert terminal.events[-1] == m.SessionEnded(terminal.events[-1].update, "stopped")
     (saved,) = (event for event in terminal.of(m.CheckpointSaved) if event.label == "after it")
     assert (folder / saved.path).is_file()

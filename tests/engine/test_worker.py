@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -61,6 +63,19 @@ def test_what_has_ended_is_not_begun_again(tiny: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert settle(asked(tiny, None, []), (2,)) == (folder, 1)
     assert launch_note.read(folder) == Note("job-7", (1,), 1)
+
+
+def test_a_rank_says_its_last_word_and_is_gone_before_the_interpreter_ends() -> None:
+    """A thread cut off inside C++ at that end aborts the process, and all ranks begin again."""
+    code = (
+        "import atexit, sys\n"
+        "from engine.__main__ import end\n"
+        "atexit.register(print, 'torn down')\n"
+        "sys.stdout.write('the end')\n"
+        "end(3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("the end", "", 3)
 
 
 def test_a_rank_that_failed_ends_as_rank_0_says_and_starts_again_where_it_says_nothing(
