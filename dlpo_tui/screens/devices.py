@@ -70,7 +70,7 @@ class Devices(ModalScreen[str | None]):
         if event.why:
             told = f"{event.why}: clips are at their paths, and o serves them"
         else:
-            told = f"the default is {default}" if default else "no device is the default"
+            told = f"the system's default is {default}" if default else "the system has no default"
         self.query_one("#told", Label).update(Text(told))
         if event.why:
             self.names = []
@@ -81,7 +81,9 @@ class Devices(ModalScreen[str | None]):
 
     def option(self, name: str, driver: str) -> Option:
         sign = "●" if name == self.device else " "
-        told = formats.shortened(formats.plain(name) or "default", WIDTH - len(driver) - 2)
+        told = formats.shortened(
+            formats.plain(name) or "the system's default", WIDTH - len(driver) - 2
+        )
         return Option(Text.assemble(f" {sign} {told}", ("  " + driver, "dim")))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:

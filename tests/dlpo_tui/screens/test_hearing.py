@@ -59,7 +59,7 @@ async def test_a_device_is_chosen_from_the_list(
 
     async with stage() as at:
         await listed(at, look, monkeypatch)
-        assert "the default is Card [a]" in at.text()
+        assert "the system's default is Card [a]" in at.text()
         await at.press("down", "down", "enter")
         assert at.app.screen is at.app.run_screen
         assert at.sound.device == "HDMI"
