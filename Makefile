@@ -28,12 +28,17 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-fuzz: $(STAMP)  ## every reader over a thousand spoilt files each, in minutes; `make test` takes seconds
+fuzz: $(STAMP)  ## every reader over five thousand spoilt files each, in minutes; `make test` takes seconds
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz --numprocesses auto
 
-# One script a line: each prints its tally, and ends with 1 where that is not clean.
-bench: $(STAMP)  ## JSON: real-time factor, seconds a phase, peak memory; informational
+# What a GPU is asked for besides: make CONSTRAINTS= bench SAMPLER="--device cuda --precision bf16 --batches 1 8 64 --seconds 6"
+# UPDATE="--device cuda --precision bf16 --batch 64 --seconds 2 6 10 --kept 1 4"
+SAMPLER ?= --seconds 1 --timesteps 4
+UPDATE ?= --voice bundled --batch 2 --seconds 2 6 --kept 1 2 --windows 0 1
+bench: $(STAMP)  ## JSON: a session's phases, the sampler beside a plain one, an update; informational
 	$(BIN)/python tests/benchmarks/session.py
+	$(BIN)/python tests/benchmarks/sampler.py $(SAMPLER)
+	$(BIN)/python tests/benchmarks/update.py $(UPDATE)
 
 bench-pretrain: $(STAMP)  ## JSON: audio seconds a second of each phase of pretraining, loss by time
 	$(BIN)/python tests/benchmarks/pretrain.py

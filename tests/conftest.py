@@ -13,7 +13,7 @@ from engine.model.config import ModelConfig
 from engine.model.decoder import Decoder
 from engine.types import HOP, Conditioning, Policy, frame_mask
 
-settings.register_profile("fuzz", max_examples=1000)
+settings.register_profile("fuzz", max_examples=5000)
 """For minutes of `make fuzz`; without it a property has a hundred examples."""
 
 
