@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
 
 from engine import endings, plain_json
 from engine import messages as m
@@ -60,7 +59,7 @@ def session(options: argparse.Namespace) -> int:
     if (options.profile is None) == (options.resume is None) and not worker.handed():
         raise ValueError("name a profile, or a run to go on with: --resume RUN")
     if worker.started():
-        return worker.work(options.profile, options.resume, options.changes)
+        worker.vanish(worker.work(options.profile, options.resume, options.changes))
     before = None
     if options.resume is not None:
         settings, before = reopen(options.resume, options.changes)
@@ -108,14 +107,5 @@ def pretraining(options: argparse.Namespace) -> int:
     return 0
 
 
-def end(code: int) -> NoReturn:
-    """Ends the process; one of several that torchrun started ends at once."""
-    from engine import worker
-
-    if worker.started():
-        worker.vanish(code)
-    sys.exit(code)
-
-
 if __name__ == "__main__":
-    end(main())
+    sys.exit(main())

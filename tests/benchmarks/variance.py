@@ -29,6 +29,7 @@ from pathlib import Path
 import torch
 from sampler import surroundings
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from engine import batch
 from engine import profile as profiles
@@ -52,7 +53,7 @@ class Taking(torch.optim.SGD):
 
     def step(self, closure: object = None) -> None:  # type: ignore[override]
         weights = [w for group in self.param_groups for w in group["params"]]
-        self.taken = torch.cat([w.grad.flatten() for w in weights]).clone()
+        self.taken = parameters_to_vector([w.grad for w in weights]).clone()
 
 
 @dataclass
@@ -109,16 +110,12 @@ class Setting:
         return [float(total) for total in reward(now.scores, self.parts.weights).total]
 
     def moved(self, direction: Tensor, length: float) -> list[float]:
-        """`held_out` with the weights so far along a direction; they come back."""
+        """`held_out` with the weights so far along a direction (P,); they come back."""
         weights = list(self.learner.policies.current.parameters())
-        step = direction / direction.norm() * length
-        with torch.no_grad():
-            for sign in (1, -1):
-                parts = step.split([w.numel() for w in weights])
-                if sign < 0:
-                    found = self.held_out()
-                for w, part in zip(weights, parts, strict=True):
-                    w += sign * part.view_as(w)
+        before = parameters_to_vector(weights).detach()
+        vector_to_parameters(before + direction / direction.norm() * length, weights)
+        found = self.held_out()
+        vector_to_parameters(before, weights)
         return found
 
 

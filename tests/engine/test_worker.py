@@ -69,10 +69,10 @@ def test_a_rank_says_its_last_word_and_is_gone_before_the_interpreter_ends() -> 
     """A thread cut off inside C++ at that end aborts the process, and all ranks begin again."""
     code = (
         "import atexit, sys\n"
-        "from engine.__main__ import end\n"
+        "from engine.worker import vanish\n"
         "atexit.register(print, 'torn down')\n"
         "sys.stdout.write('the end')\n"
-        "end(3)\n"
+        "vanish(3)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr, done.returncode) == ("the end", "", 3)
