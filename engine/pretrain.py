@@ -2,9 +2,9 @@
 
 First the front end alone, on whole clips: durations, and the log-mel that a head reads off its
 conditioning. That goes through sixty times the speech a second that the decoder's loss does.
-Then the decoder, on short windows: WaveGrad 2's L1 on the noise, and spectral losses on the clean
-speech that this noise implies. Datasets, draws, losses, held-out figures and files are
-`engine.supervised`'s; here stand the phases and their order.
+Then the decoder, on short windows: WaveGrad 2's L1 on the noise, spectral losses on the clean
+speech that this noise implies, and the envelope of what the whole chain says. Datasets, draws,
+losses, held-out figures and files are `engine.supervised`'s; here stand the phases and their order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -24,6 +24,7 @@ from engine import checkpoint, optimizer_state
 from engine.checkpoint import Card
 from engine.data import SAMPLE_RATE_HZ, PreparedCorpus
 from engine.device import choose_device, choose_dtype, generator, set_threads
+from engine.diffusion.schedule import build
 from engine.files import check_target
 from engine.model.config import ModelConfig
 from engine.model.wavegrad2 import WaveGrad2
@@ -33,7 +34,7 @@ from engine.supervised import state
 from engine.supervised.conditioning import condition_all
 from engine.supervised.dataset import cut, gather, stretches, waves
 from engine.supervised.draws import draw, draw_clips, numbers
-from engine.supervised.held_out import HeldOut, judge_decoder, judge_front_end
+from engine.supervised.held_out import HeldOut, judge_chain, judge_decoder, judge_front_end
 from engine.supervised.objective import (
     DURATION_WEIGHT,
     MelHead,
@@ -42,6 +43,7 @@ from engine.supervised.objective import (
     hear_text,
     weigh,
 )
+from engine.supervised.own_chain import Casting, chain_loss
 from engine.types import HOP
 
 Phase: TypeAlias = Literal["front end", "decoder"]
@@ -66,11 +68,12 @@ class Progress:
     loss: float | None = None
     """None in "conditioning", which computes what a frozen front end says, once."""
     losses: dict[str, float] = field(default_factory=dict)
-    """Its parts before they are weighed: noise, spectral, x0_mel, mel, duration."""
+    """Its parts before they are weighed: noise, spectral, x0_mel, envelope, mel, duration."""
     held_out: float | None = None
     """By the average's weights, as in `HeldOut.loss`; None between evaluations."""
     held_out_bands: dict[str, float] = field(default_factory=dict)
     held_out_spectral: float | None = None
+    held_out_envelope: float | None = None
     left_out: int = 0
     """Steps since the line before that left the weights alone: their loss or gradient was not
     finite."""
@@ -105,9 +108,11 @@ class Trainer:
         self.left_out = torch.zeros((), dtype=torch.int64, device=self.device)
         self.conditioned: Tensor | None = None
         self.entered: Phase | None = None
-        self.objective = decoder_losses
+        self.objective, self.predict = decoder_losses, self.model.decoder.predict_noise
+        self.chain = build(spec.schedule).to(self.device)
         if spec.compile:
             self.objective = torch.compile(decoder_losses, mode=spec.compile_mode)
+            self.predict = torch.compile(self.predict, mode=spec.compile_mode)
         self.begin()
 
     def start(self) -> tuple[WaveGrad2, WaveGrad2, MelHead]:
@@ -219,6 +224,12 @@ class Trainer:
             self.dtype, spec.spectral_weight > 0, spec.x0_mel_weight > 0,
             spec.noise_weighting == "balanced", spec.spectral_from_db,
         )  # fmt: skip
+        if spec.chain_weight:
+            few, rng = spec.chain_batch, numbers(self.device, spec.seed, "chain", self.step)
+            found["envelope"] = chain_loss(
+                Casting(self.predict, self.dtype), self.chain, wave[:few], cond[:few],
+                self.filters, spec.chain_trained, rng,
+            )  # fmt: skip
         return found | more, spec.batch * W * HOP / SAMPLE_RATE_HZ
 
     def factors(self) -> dict[str, float]:
@@ -230,6 +241,7 @@ class Trainer:
             "mel": spec.mel_weight,
             "spectral": spec.spectral_weight,
             "x0_mel": spec.x0_mel_weight,
+            "envelope": spec.chain_weight,
         }
 
     def rate(self) -> float:
@@ -298,10 +310,11 @@ class Trainer:
         if phase == "front end":
             return judge_front_end(self.average, self.head, self.held_out, self.filters)
         cond = condition_all(self.average, self.held_out, self.dtype or torch.float32)
-        return judge_decoder(
-            self.average.decoder, cond, self.held_out, self.filters, self.spec.window_frames,
-            self.dtype,
-        )  # fmt: skip
+        what = self.average.decoder, cond, self.held_out, self.filters, self.spec.window_frames
+        found = judge_decoder(*what, self.dtype)
+        if self.spec.chain_weight:
+            found = replace(found, envelope=judge_chain(*what, self.chain, self.dtype))
+        return found
 
     # --- files
 
@@ -313,6 +326,8 @@ class Trainer:
             "pretraining": asdict(self.spec),
             "audio_seconds": round(self.data.seconds),
         }
+        if self.spec.chain_weight:
+            about["schedule"] = asdict(self.spec.schedule)
         return Card(self.model.config, self.speakers, about)
 
     @property
@@ -430,6 +445,7 @@ class Trainer:
                 found.loss if found else None,
                 found.bands if found else {},
                 found.spectral if found else None,
+                found.envelope if found else None,
                 left_out,
             )
         )  # fmt: skip

@@ -366,6 +366,16 @@ class PretrainProfile:
     """Signal-to-noise of the noisiest level, speech having an RMS of 0.08."""
     snr_high_db: float = 28.0
     """That of the cleanest."""
+    chain_weight: float = 0.0
+    """Weight of the envelope distance between the speech of a window and the clip that the whole
+    chain of [schedule] makes of noise there; 0: not computed. Noised recordings never show a
+    decoder what its own earlier timesteps leave it, and the envelope, which has no pitch, is asked
+    of the finished clip alone."""
+    chain_trained: int = 7
+    """Last timesteps of that chain which learn from it; the noisiest, before, are only run."""
+    chain_batch: int = 8
+    """Windows of the batch, from the first on, that the chain speaks: each keeps the activations of
+    all its trained timesteps."""
     report_every: int = 1
     """Optimizer steps between lines of progress, which tell their means; more than 1 keeps a GPU
     from waiting for each."""
@@ -377,36 +387,69 @@ class PretrainProfile:
     """torch.compile the decoder with its losses (worth it on a GPU)."""
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
     """What torch.compile strives for; reduce-overhead records CUDA graphs."""
+    schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
+    """Of the chain that chain_weight trains; the voice's card then says it."""
     device: DeviceSpec = field(default_factory=DeviceSpec)
 
 
 def load_pretrain(path: Path, changes: Sequence[str] = ()) -> PretrainProfile:
     """As `load`, for pretraining."""
     profile = build(PretrainProfile, read(path, changes), path.name)
-    for name in (
-        "steps", "batch", "window_frames", "front_end_batch", "report_every", "save_every",
-        "evaluate_every",
-    ):  # fmt: skip
-        if getattr(profile, name) < 1:
-            raise ProfileError(f"{path.name}: {name} is at least 1, not {getattr(profile, name)}")
-    if not 0 <= profile.device.threads <= MOST_THREADS:
-        raise ProfileError(
-            f"{path.name}: device.threads lies between 0 (every core) and {MOST_THREADS}, not at "
-            f"{profile.device.threads}"
-        )
-    for name in ("low_noise", "ema"):
-        if not 0 <= getattr(profile, name) <= 1:
-            raise ProfileError(f"{path.name}: {name} lies between 0 and 1")
-    for name in ("front_end_steps", "minutes", "mel_weight", "spectral_weight", "x0_mel_weight"):
-        if not getattr(profile, name) >= 0:
-            raise ProfileError(f"{path.name}: {name} is 0 or more, not {getattr(profile, name):g}")
-    low, high = profile.snr_low_db, profile.snr_high_db
-    if not -60 <= low < high <= 60:
-        raise ProfileError(
-            f"{path.name}: snr_low_db and snr_high_db rise from -60 at the least to 60 at the "
-            f"most, not from {low:g} to {high:g}"
-        )
+    for holds, sentence in pretrain_rules(profile):
+        if not holds:
+            raise ProfileError(f"{path.name}: {sentence}")
     return profile
+
+
+def pretrain_rules(profile: PretrainProfile) -> tuple[tuple[bool, str], ...]:
+    counts = (
+        "steps", "batch", "window_frames", "front_end_batch", "chain_batch", "chain_trained",
+        "report_every", "save_every", "evaluate_every",
+    )  # fmt: skip
+    not_negative = (
+        "front_end_steps", "minutes", "mel_weight", "spectral_weight", "x0_mel_weight",
+        "chain_weight",
+    )  # fmt: skip
+    given = {name: getattr(profile, name) for name in (*counts, *not_negative)}
+    low, high = profile.snr_low_db, profile.snr_high_db
+    return (
+        *((given[k] >= 1, f"{k} is at least 1, not {given[k]}") for k in counts),
+        (
+            0 <= profile.device.threads <= MOST_THREADS,
+            f"device.threads lies between 0 (every core) and {MOST_THREADS}, not at "
+            f"{profile.device.threads}",
+        ),
+        *(
+            (0 <= getattr(profile, k) <= 1, f"{k} lies between 0 and 1")
+            for k in ("low_noise", "ema")
+        ),
+        *((given[k] >= 0, f"{k} is 0 or more, not {given[k]:g}") for k in not_negative),
+        (
+            -60 <= low < high <= 60,
+            "snr_low_db and snr_high_db rise from -60 at the least to 60 at the most, not from "
+            f"{low:g} to {high:g}",
+        ),
+        *schedule_rules(profile.schedule),
+        *chain_rules(profile),
+    )
+
+
+def chain_rules(profile: PretrainProfile) -> tuple[tuple[bool, str], ...]:
+    """What a training through the chain needs; nothing where there is none."""
+    if not profile.chain_weight:
+        return ()
+    return (
+        (
+            profile.schedule.kind != "voice",
+            "chain_weight trains a chain, and no voice is there yet to say which: name it, such as "
+            "schedule.kind = 'snr'",
+        ),
+        (
+            profile.chain_batch <= profile.batch,
+            f"chain_batch = {profile.chain_batch} are windows of a batch of {profile.batch}: raise "
+            "batch, or lower chain_batch",
+        ),
+    )
 
 
 def load(path: Path, changes: Sequence[str] = ()) -> Profile:

@@ -18,6 +18,9 @@ MEL_WINDOW = 1024
 """Audio samples of one log-mel frame's window."""
 RESOLUTIONS = (256, 512, 1024)
 """Audio samples of the windows that a spectral distance is taken over; the hop is a quarter."""
+QUEFRENCIES = 24
+"""Cepstral coefficients of an envelope: as many as tell formants apart, too few for the harmonics
+of a pitch."""
 FLOOR = 1e-3
 """Magnitude below which nothing is heard: what lies under it has no distance and no gradient."""
 
@@ -70,3 +73,24 @@ def spectral_distance(wave: Tensor, wanted: Tensor) -> Tensor:
         loud = torch.linalg.vector_norm(a - b, dim=(-1, -2)) / norms
         total = total + soft + loud
     return total / len(RESOLUTIONS)
+
+
+def envelope(mels: Tensor) -> Tensor:
+    """Log-mel frames (B, 80, M) without their pitch, of the same shape.
+
+    The first QUEFRENCIES of a cosine transform over the bands, transformed back.
+    """
+    band = torch.arange(MELS, device=mels.device) + 0.5
+    order = torch.arange(QUEFRENCIES, device=mels.device)
+    basis = (math.pi / MELS * band[:, None] * order).cos() * math.sqrt(2 / MELS)
+    basis[:, 0] /= math.sqrt(2)
+    return basis @ (basis.T @ mels)
+
+
+def envelope_distance(wave: Tensor, wanted: Tensor, filters: Tensor) -> Tensor:
+    """(B,) mean |difference| of the envelopes of two batches (B, S), in nats.
+
+    Filters as given by `mel_filters`. Audio of another pitch may be no distance away.
+    """
+    apart = envelope(log_mel(wave, filters)) - envelope(log_mel(wanted, filters))
+    return apart.abs().mean(dim=(-1, -2))

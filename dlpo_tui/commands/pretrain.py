@@ -82,6 +82,8 @@ def line(now: Progress) -> str:
         held = f"  held-out {now.held_out:.4f}"
     if now.held_out_spectral is not None:
         held += f"  spectral {now.held_out_spectral:.3f}"
+    if now.held_out_envelope is not None:
+        held += f"  envelope {now.held_out_envelope:.3f}"
     if now.held_out_bands:
         held += f"  ({', '.join(f'{k} {v:.3f}' for k, v in now.held_out_bands.items())})"
     if now.left_out:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from torch import Tensor
 
 from engine.diffusion.schedule import NoiseSchedule
-from engine.types import Policy
 
 RatioForm: TypeAlias = Literal["standardised", "mean"]
+
+
+class Predictor(Protocol):
+    """What a transition asks of a network; every `Policy` is one."""
+
+    def eps(
+        self, x_t: Tensor, cond: Tensor, noise_level: Tensor, frames: Tensor | None = None
+    ) -> Tensor:
+        """As `Policy.eps`."""
 
 
 def q_sample(schedule: NoiseSchedule, x_0: Tensor, t: int, eps: Tensor) -> Tensor:
@@ -20,7 +28,7 @@ def q_sample(schedule: NoiseSchedule, x_0: Tensor, t: int, eps: Tensor) -> Tenso
 
 
 def p_mean(
-    policy: Policy,
+    policy: Predictor,
     schedule: NoiseSchedule,
     x_t: Tensor,
     cond: Tensor,

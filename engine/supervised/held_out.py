@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from engine.device import generator
+from engine.diffusion.schedule import NoiseSchedule
 from engine.model.decoder import Decoder
 from engine.model.wavegrad2 import WaveGrad2
 from engine.supervised.dataset import Dataset, stretches, waves
 from engine.supervised.draws import draw_windows, level_of, numbers
 from engine.supervised.objective import MelHead, decoder_losses, front_end_losses
+from engine.supervised.own_chain import Casting, chain_loss
 from engine.types import HOP
 
 BANDS_DB = (-22, -14, -6, 2, 10, 18, 25)
@@ -30,6 +32,8 @@ class HeldOut:
     """L1 on the noise by signal-to-noise ratio, such as "-22 dB"."""
     spectral: float | None = None
     """Spectral distance of the clean estimate, mean over BANDS_DB."""
+    envelope: float | None = None
+    """Distance of the envelope of what the chain makes of noise, in nats; see `judge_chain`."""
 
 
 @torch.no_grad()
@@ -73,6 +77,25 @@ def judge_decoder(
         distances.append(float(found["spectral"]))
     loss = sum(bands.values()) / len(bands)
     return HeldOut(loss, bands, sum(distances) / len(distances))
+
+
+@torch.no_grad()
+def judge_chain(
+    decoder: Decoder,
+    cond: Tensor,
+    data: Dataset,
+    filters: Tensor,
+    width: int,
+    schedule: NoiseSchedule,
+    dtype: torch.dtype | None = None,
+) -> float:
+    """`chain_loss` of WINDOWS windows of `width` frames, the rest as in `judge_decoder`."""
+    rng = numbers(cond.device, 0, "held out", "chain")
+    clips, starts = draw_windows(data, WINDOWS, width, rng)
+    wave = waves(data, clips, starts, width)
+    told = stretches(cond, data, clips, starts, width)
+    policy = Casting(decoder.predict_noise, dtype)
+    return float(chain_loss(policy, schedule, wave, told, filters, 0, rng))
 
 
 @torch.no_grad()

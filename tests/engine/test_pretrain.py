@@ -13,8 +13,9 @@ from safetensors import safe_open
 from engine import checkpoint
 from engine.data import PreparedCorpus, open_corpora
 from engine.model.config import ModelConfig
+from engine.own_schedule import schedule_for
 from engine.pretrain import TOO_MANY, Diverged, Progress, Trainer, in_decoder
-from engine.profile import DeviceSpec, PretrainProfile
+from engine.profile import DeviceSpec, PretrainProfile, ScheduleSpec
 from tests.voices import tiny_config, write_corpus, write_voice
 
 SPEC = PretrainProfile(
@@ -513,3 +514,58 @@ def test_a_takeover_from_a_voice_leaves_its_front_end_as_it_is(make: Make, tmp_p
     moved = [k for k, v in new.model.state_dict().items() if not torch.equal(v, theirs[k])]
     assert moved
     assert all(in_decoder(key) for key in moved)
+
+
+# --- through the chain ----------------------------------------------------------
+
+CHAIN = {
+    "front_end": "frozen",
+    "levels": "snr",
+    "chain_weight": 2.0,
+    "chain_trained": 2,
+    "chain_batch": 2,
+    "schedule": ScheduleSpec("snr", timesteps=3, sampler="ddim", eta=0.3),
+}
+
+
+def test_what_the_chain_says_comes_nearer_to_the_recordings(make: Make) -> None:
+    told: list[Progress] = []
+    trainer = make(**CHAIN, steps=30, batch=3, ema=0.8, learning_rate=1e-2, evaluate_every=15)
+    before = trainer.judge("decoder").envelope
+    trainer.run(told.append)
+    assert before is not None
+    found = [p.held_out_envelope for p in told if p.held_out_envelope is not None]
+    assert len(found) == 2
+    assert found[-1] < 0.9 * before
+    for p in [p for p in told if p.phase == "decoder"]:
+        assert list(p.losses) == ["noise", "envelope"]
+        assert p.loss == pytest.approx(p.losses["noise"] + 2 * p.losses["envelope"])
+
+
+def test_only_the_first_windows_of_a_batch_go_through_the_chain(make: Make) -> None:
+    one = make("one", **{**CHAIN, "chain_batch": 1}, batch=2)
+    both = make("both", **CHAIN, batch=2)
+    first, second = one.one_step()[0], both.one_step()[0]
+    assert torch.equal(first["noise"], second["noise"])
+    assert not torch.equal(first["envelope"], second["envelope"])
+
+
+def test_a_training_through_the_chain_resumes_bit_for_bit(make: Make) -> None:
+    whole = make("whole", **CHAIN)
+    whole.run(ignore)
+    stopped = make("stopped", **CHAIN)
+    stopped.one_step()
+    stopped.save()
+    resumed = make("stopped", **CHAIN)
+    assert resumed.resume()
+    resumed.run(ignore)
+    assert same(weights(resumed), weights(whole))
+
+
+def test_a_voice_speaks_by_the_chain_it_was_trained_through(make: Make) -> None:
+    voice = checkpoint.load(make("chain", **CHAIN, steps=1).run(ignore))
+    assert schedule_for(voice) == CHAIN["schedule"]
+    told: list[Progress] = []
+    plain = make("plain", steps=1, evaluate_every=1)
+    assert "schedule" not in checkpoint.load(plain.run(told.append)).card.about
+    assert told[-1].held_out_envelope is None

@@ -445,6 +445,11 @@ def test_any_setting_changes_the_hash(write, change: str) -> None:
         ("compile_mode=fast", "compile_mode is one of default, reduce-overhead, max-autotune"),
         ("snr_low_db=28", "snr_low_db and snr_high_db rise from -60 at the least to 60 at the"),
         ("snr_high_db=61", "not from -25 to 61"),
+        ("chain_weight=-1", "chain_weight is 0 or more, not -1"),
+        ("chain_trained=0", "chain_trained is at least 1, not 0"),
+        ("chain_batch=0", "chain_batch is at least 1, not 0"),
+        ("chain_weight=1", "name it, such as schedule.kind = 'snr'"),
+        ("schedule.eta=2", "schedule.eta lies between 0 and 1, not at 2"),
         ("updates=5", "unknown key 'updates'"),
         ("device.device=0", "device takes a text in quotes, not 0"),
     ],
@@ -457,8 +462,15 @@ def test_a_bad_pretraining_profile_is_refused(write, change: str, told: str) -> 
     assert "\n" not in str(caught.value)
 
 
+def test_a_chain_speaks_no_more_windows_than_the_batch_has(write) -> None:
+    changes = ["chain_weight=1", "schedule.kind=snr", "batch=4"]
+    with pytest.raises(ProfileError, match="chain_batch = 8 are windows of a batch of 4: raise"):
+        load_pretrain(write("", "voice.toml"), changes)
+    assert load_pretrain(write("", "voice.toml"), [*changes, "chain_batch=4"]).chain_batch == 4
+
+
 def test_a_session_is_no_pretraining_profile(write) -> None:
-    with pytest.raises(ProfileError, match="unknown key 'schedule'"):
+    with pytest.raises(ProfileError, match="unknown key 'rollout'"):
         load_pretrain(PROFILES / "quickstart.toml")
 
 

@@ -9,6 +9,8 @@ from engine.spectra import (
     FLOOR,
     MELS,
     RESOLUTIONS,
+    envelope,
+    envelope_distance,
     log_mel,
     magnitudes,
     mel_filters,
@@ -107,3 +109,44 @@ def test_following_the_gradient_brings_the_audio_nearer() -> None:
     with torch.no_grad():
         after = spectral_distance(wave - 0.01 * slope / slope.norm(), wanted).mean()
     assert float(after) < float(before.detach())
+
+
+# --- envelopes ------------------------------------------------------------------
+
+
+def vowel(pitch: float, formants: tuple[float, ...]) -> torch.Tensor:
+    """(1, S) a sum of harmonics of `pitch` Hz, louder near the formants."""
+    n = torch.arange(24 * HOP, dtype=torch.float64)
+    total = torch.zeros_like(n)
+    for k in range(1, int(HZ / 2 / pitch)):
+        hz = k * pitch
+        loud = 0.02 + sum(math.exp(-(((hz - f) / (150 + 0.1 * f)) ** 2)) for f in formants)
+        total += loud * pitch / 100 * torch.sin(2 * math.pi * hz / HZ * n + k * k)
+    return (0.05 * total).float()[None]
+
+
+def test_an_envelope_hears_the_vowel_and_not_the_pitch() -> None:
+    filters = mel_filters(CPU, HZ)
+    a, higher = vowel(110, (700, 1200, 2600)), vowel(150, (700, 1200, 2600))
+    other = vowel(110, (300, 2300, 3000))
+    as_pitch = float(envelope_distance(a, higher, filters))
+    as_vowel = float(envelope_distance(a, other, filters))
+    assert as_vowel > 4 * as_pitch
+    bands = (log_mel(a, filters) - log_mel(higher, filters)).abs().mean()
+    assert float(bands) > 2 * as_pitch  # the log-mel itself hears both
+
+
+def test_an_envelope_is_what_the_first_cepstral_coefficients_say() -> None:
+    mels = log_mel(noise(0), mel_filters(CPU, HZ))
+    smooth = envelope(mels)
+    assert smooth.shape == mels.shape
+    assert torch.allclose(envelope(smooth), smooth, atol=1e-4)  # nothing more to take away
+    assert torch.allclose(smooth.mean(1), mels.mean(1), atol=1e-4)  # nor is the level changed
+    assert float((mels - smooth).std()) > 0.05
+
+
+def test_envelopes_of_another_loudness_are_as_far_apart_as_its_logarithm() -> None:
+    filters, wave = mel_filters(CPU, HZ), 5 * noise(0, 1)
+    assert float(envelope_distance(wave, wave, filters)) == 0
+    found = float(envelope_distance(2 * wave, wave, filters)[0])
+    assert found == pytest.approx(math.log(2), rel=1e-3)

@@ -5,10 +5,18 @@ import torch
 from torch import Tensor, nn
 
 from engine.data import SAMPLE_RATE_HZ
+from engine.diffusion.schedule import build
+from engine.profile import ScheduleSpec
 from engine.spectra import mel_filters
 from engine.supervised.conditioning import condition_all
 from engine.supervised.dataset import Dataset
-from engine.supervised.held_out import BANDS_DB, judge_decoder, judge_each, judge_front_end
+from engine.supervised.held_out import (
+    BANDS_DB,
+    judge_chain,
+    judge_decoder,
+    judge_each,
+    judge_front_end,
+)
 from engine.supervised.objective import MelHead, front_end_losses
 from tests.voices import tiny_model
 
@@ -34,6 +42,15 @@ def test_a_decoder_is_judged_at_each_level(data: Dataset) -> None:
     assert all(value == pytest.approx(expected, abs=0.02) for value in silent.bands.values())
     assert silent.spectral is not None
     assert silent.spectral > 0
+
+
+def test_a_chain_is_judged_by_the_same_noise_every_time(data: Dataset) -> None:
+    model, chain = tiny_model(), build(ScheduleSpec("snr", timesteps=3))
+    cond = condition_all(model, data)
+    found = judge_chain(model.decoder, cond, data, FILTERS, 8, chain)
+    assert found == judge_chain(model.decoder, cond, data, FILTERS, 8, chain)
+    assert found != judge_chain(tiny_model(seed=1).decoder, cond, data, FILTERS, 8, chain)
+    assert found > 0
 
 
 def test_a_front_end_is_judged_on_every_frame(data: Dataset) -> None:
