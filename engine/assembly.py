@@ -20,7 +20,7 @@ from engine.own_schedule import chain_length, resolve
 from engine.profile import Profile, ProfileError, ScheduleSpec
 from engine.recorded import Recording, record
 from engine.rewards import ensemble, registry
-from engine.rewards.base import ScoreModel
+from engine.rewards.base import ScoreModel, check_gradients
 from engine.synthesis import Utterance, utter
 from engine.text import TextError
 
@@ -65,6 +65,8 @@ def assemble(profile: Profile, device: torch.device) -> Parts:
         judges = choose_judges(profile, notices)
         rewards = load_models(weights, device)
         judging = load_models(judges, device)
+        if profile.train.algorithm == "draft":
+            check_gradients(rewards, weights)
     except ValueError as error:
         raise ProfileError(str(error)) from None
 

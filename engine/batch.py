@@ -6,13 +6,19 @@ every resumed session names the same; `first` is the place of a rank's first row
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from engine.assembly import Parts
 from engine.device import generator
-from engine.diffusion.sampler import RolloutNoise, choose_kept
+from engine.diffusion.sampler import Draw, RolloutNoise, choose_kept
 from engine.profile import Profile
 from engine.recorded import windows
+from engine.rewards.base import reward_with_gradient
+from engine.rl.algorithms import ALGORITHMS
+from engine.rl.onward import Onward
 from engine.rl.update import Speech, own_clips
 from engine.synthesis import Utterance
 from engine.types import Trajectory
@@ -54,3 +60,16 @@ def speech(
     width = parts.voice.card.config.window_frames
     identity = (profile.seed, update)
     return windows(parts.recordings, spoken, width, profile.rollout.group, identity, first)
+
+
+def onward(profile: Profile, parts: Parts, draw: Draw, spoken: list[Utterance]) -> Onward | None:
+    """The way from a kept transition to the reward of these B; None where no algorithm asks."""
+    if "reward" not in ALGORITHMS[profile.train.algorithm].needs:
+        return None
+    rate = parts.voice.card.config.sample_rate
+
+    def score(clips: Sequence[Tensor], rows: Sequence[int]) -> Tensor:
+        texts = [spoken[row].text for row in rows]
+        return reward_with_gradient(parts.rewards, parts.weights, clips, rate, texts)
+
+    return Onward(draw, score)

@@ -21,7 +21,7 @@ from engine.assembly import Parts
 from engine.device import choose_dtype
 from engine.diffusion.schedule import NoiseSchedule, build, trainable
 from engine.messages import Knobs
-from engine.profile import Profile
+from engine.profile import Profile, ProfileError
 from engine.resume import State
 from engine.rl.advantages import PromptStatistics
 from engine.rl.algorithms import ALGORITHMS
@@ -65,7 +65,7 @@ class Learner:
                 math.ceil(train.window_seconds * config.frames_per_second),
             ),
             schedule,
-            trainable(schedule, rollouts.sigma_min, rollouts.window),
+            to_train(schedule, profile),
             rollouts.cpu_batch
             if rollouts.cpu_batch and device.type == "cpu"
             else rollouts.batch,
@@ -132,6 +132,19 @@ class Learner:
             ) from None
         optimizer_state.restore(self.optimizer, state.optimizer)
         self.statistics.restore(dict(state.statistics))
+
+
+def to_train(schedule: NoiseSchedule, profile: Profile) -> tuple[int, ...]:
+    """Timesteps that may be kept, descending; ProfileError where there is none."""
+    if "reward" not in ALGORITHMS[profile.train.algorithm].needs:
+        return trainable(schedule, profile.rollout.sigma_min, profile.rollout.window)
+    T, first = schedule.timesteps, profile.train.through - 1
+    if first not in trainable(schedule, profile.rollout.sigma_min, T):
+        raise ProfileError(
+            f"train.through = {first + 1} begins at a timestep that this schedule of {T} does not "
+            "have, or that adds too little noise (rollout.sigma_min); choose another"
+        )
+    return (first,)
 
 
 def identity(profile: Profile, parts: Parts) -> dict[str, str]:

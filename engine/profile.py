@@ -22,10 +22,12 @@ from engine.messages import Knobs, check_knobs
 
 T = TypeVar("T")
 
-AlgorithmName: TypeAlias = Literal["dlpo", "ddpo", "onlydl", "dpok", "klinr", "rwr", "rwr_raw"]
+AlgorithmName: TypeAlias = Literal[
+    "dlpo", "ddpo", "onlydl", "dpok", "klinr", "rwr", "rwr_raw", "draft"
+]
 """The rows of engine/rl/algorithms.py, which this module must not load."""
 AdvantageKind: TypeAlias = Literal["raw", "batch", "per_prompt", "group"]
-PENALISED: frozenset[AlgorithmName] = frozenset({"dlpo", "onlydl"})
+PENALISED: frozenset[AlgorithmName] = frozenset({"dlpo", "onlydl", "draft"})
 """Those that use l, the model's own training loss."""
 
 
@@ -141,8 +143,11 @@ class TrainSpec:
     """How an update changes the policy, and when it is saved."""
 
     algorithm: AlgorithmName = "dlpo"
-    """Whose loss. beta weighs l in dlpo and onlydl, the KL to the starting voice in dpok and
+    """Whose loss. beta weighs l in dlpo, onlydl and draft, the KL to the starting voice in dpok and
     klinr, and nothing in the others; see docs/algorithms.md."""
+    through: int = 7
+    """Under draft, the last timesteps of the chain that the reward's gradient goes through; the
+    ratio is that of the first of them. Not read by the others, which train those of [rollout]."""
     updates: int = 100
     """Updates after which the session is finished."""
     inner_epochs: int = 1
@@ -626,6 +631,32 @@ def algorithm_rules(profile: Profile) -> tuple[tuple[bool, str], ...]:
             not negative,
             f"rwr_raw would drive the likelihood of a clip of negative reward down without end: "
             f"the weight of {', '.join(negative)} is above 0; rwr takes either sign",
+        ),
+        *draft_rules(profile),
+    )
+
+
+def draft_rules(profile: Profile) -> tuple[tuple[bool, str], ...]:
+    """Refuses what draft would not read, and a `through` that only draft reads."""
+    train, spec = profile.train, profile.reward
+    if train.algorithm != "draft":
+        told = f"train.through = {train.through} is read by draft alone: leave it out"
+        return ((train.through == TrainSpec().through, told),)
+    return (
+        (train.through >= 2, f"train.through is at least 2, not {train.through}"),
+        (
+            train.penalty == "both",
+            f"draft has l beside the reward, whatever train.penalty says: leave {train.penalty!r} "
+            "out",
+        ),
+        (
+            train.window_seconds == 0,
+            "train.window_seconds does not go with draft, whose reward hears the whole clip: "
+            "leave it at 0",
+        ),
+        (
+            spec.combine == "sum",
+            f"draft follows the gradient of a sum: reward.combine is 'sum', not {spec.combine!r}",
         ),
     )
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
+from engine import batch
 from engine import messages as m
 from engine.diffusion.process import p_mean
+from engine.diffusion.sampler import Draw, RolloutNoise
 from engine.learner import Learner
 from engine.memory import Memory, give_back_memory, memory_of, out_of_memory
 from engine.messages import Knobs
 from engine.profile import Profile
+from engine.rl.onward import Onward
 from engine.rl.update import Problem, own_clips, penalty_noise, penalty_timestep, step_terms
 from engine.synthesis import Utterance, stack
 from engine.types import HOP, Trajectory
@@ -98,7 +102,12 @@ def rollout_pass(learner: Learner, longest: Utterance) -> Pass:
     return work
 
 
-def update_pass(learner: Learner, longest: Utterance, knobs: Knobs) -> Pass:
+def update_pass(
+    learner: Learner,
+    longest: Utterance,
+    knobs: Knobs,
+    onward: Callable[[Draw, list[Utterance]], Onward | None] = lambda draw, spoken: None,
+) -> Pass:
     """The passes of one kept timestep, on so many rows of the longest prompt, no state shared."""
     policies, schedule, settings = learner.policies, learner.schedule, learner.settings
     kept = torch.tensor(learner.allowed[:1])
@@ -108,7 +117,11 @@ def update_pass(learner: Learner, longest: Utterance, knobs: Knobs) -> Pass:
         x = torch.zeros(1, rows, frames[0] * HOP, device=conditioning.cond.device)
         traj = Trajectory(conditioning, kept, x, x, x, x[0].clamp(-1, 1), (1,), x.new_zeros(()))
         flat = x.new_zeros(rows)
-        problem = Problem(schedule, traj, frames, flat, flat == 0, own_clips(traj, frames), (0, -2))
+        draw = RolloutNoise(0, -2, frames, learner.allowed[:1])
+        problem = Problem(
+            schedule, traj, frames, flat, flat == 0, own_clips(traj, frames), (0, -2),
+            onward=onward(draw, [longest] * rows),
+        )  # fmt: skip
         terms = step_terms(
             policies, problem, settings, 0, list(range(rows)), penalty_noise(problem, 0, 0),
             penalty_timestep(problem, settings, 0, 0),
@@ -144,7 +157,10 @@ def make_room(session: Session, known: Container[m.Phase] = ()) -> None:
     for i, phase in enumerate(phases):
         work, reserved = rollout_pass(learner, longest), 0.0
         if phase == "optimise":
-            work = update_pass(learner, longest, session.knobs)
+            work = update_pass(
+                learner, longest, session.knobs,
+                partial(batch.onward, session.profile, session.parts),
+            )  # fmt: skip
             reserved = beside(learner, longest, share, profile.rollout.kept)
         room = measured(
             work, memory, reserved,

@@ -276,6 +276,7 @@ class Session:
             problem = Problem(
                 learner.schedule, traj, frames, advantage[first : share.stop],
                 valid[first : share.stop], speech, (profile.seed, self.update), first,
+                batch.onward(profile, self.parts, noise, own),
             )  # fmt: skip
             done = optimise(
                 learner.policies, learner.optimizer, problem, learner.settings, self.knobs,

@@ -130,6 +130,8 @@ class StepTerms:
     """(B,) KL(policy || reference) of this timestep, in the ratio form's unit, with gradient."""
     log_prob: Tensor | None = None
     """(B,) log p_theta of the stored action, in the ratio form's unit, with gradient."""
+    reward: Tensor | None = None
+    """(B,) of the clip that this timestep leads to, with gradient through all that follow it."""
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

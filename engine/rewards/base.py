@@ -161,6 +161,51 @@ def reward(
     return RewardBatch(names, scores.values, total, torch.isfinite(needed).all(-1), scores.failures)
 
 
+def check_gradients(models: Sequence[ScoreModel], weights: Mapping[str, float]) -> None:
+    """ValueError, one sentence, where a score of weight other than 0 has no gradient."""
+    weighed = [m for m in models if any(weights.get(c.name) for c in m.columns)]
+    if without := [m.name for m in weighed if not m.differentiable]:
+        able = [m.name for m in weighed if m.differentiable] or ["distillmos", "utmos"]
+        raise ValueError(
+            f"draft follows the gradient of the reward, and {', '.join(without)} has none: reward "
+            f"{' or '.join(able)} alone, or choose another train.algorithm"
+        )
+
+
+def reward_with_gradient(
+    models: Sequence[ScoreModel],
+    weights: Mapping[str, float],
+    clips: Sequence[Tensor],
+    hz: int,
+    texts: Sequence[str],
+) -> Tensor:
+    """The weighted sum of B clips' scores, (B,), with a gradient to the clips; by `reward`'s sum.
+
+    Args:
+        models: all differentiable where their columns have a weight.
+        weights: score column -> weight.
+        clips: B of (S_b,), at most 1 in size.
+        hz: of the clips.
+        texts: B sentences.
+
+    A clip that a model cannot score is NaN, and has no gradient.
+    """
+    used = [m for m in models if any(weights.get(c.name) for c in m.columns)]
+    totals = []
+    for clip, text in zip(clips, texts, strict=True):
+        try:
+            parts = []
+            for model in used:
+                wave = audio.resample(clip[None].float(), hz, model.sample_rate_hz)
+                factors = [weights.get(c.name, 0.0) for c in model.columns]
+                scores = model(wave, (text,))[0]
+                parts.append(scores @ scores.new_tensor(factors))
+            totals.append(torch.stack(parts).sum().to(clip.device))
+        except ScoreError:
+            totals.append(clip.new_full((), math.nan))
+    return torch.stack(totals)
+
+
 def _check_weight(column: Column, weight: float) -> None:
     if not math.isfinite(weight):
         raise ValueError(f"The weight of {column.name} must be a finite number, not {weight}.")

@@ -23,7 +23,7 @@ from engine.types import StepTerms
 
 T = TypeVar("T")
 
-Need: TypeAlias = Literal["kl", "penalty", "log_prob"]
+Need: TypeAlias = Literal["kl", "penalty", "log_prob", "reward"]
 Penalty: TypeAlias = Literal["reward", "loss", "both"]
 
 
@@ -85,6 +85,16 @@ def rwr(terms: StepTerms, knobs: Knobs, penalty: Penalty = "both") -> Tensor:
     return -terms.advantage * given(terms.log_prob)
 
 
+def draft(terms: StepTerms, knobs: Knobs, penalty: Penalty = "both") -> Tensor:
+    """DRaFT: -alpha r by the reward's own gradient, and + beta l (Clark et al., arXiv:2309.17400).
+
+    The objective is DLPO's, alpha E[r] - beta l, its gradient taken through the chain instead of
+    from the scores' values: no advantage, no ratio, and thousands of times less variance. l is
+    what holds the voice, as in DLPO; its mode is always that of a term of the loss.
+    """
+    return knobs.beta * given(terms.penalty) - knobs.alpha * given(terms.reward)
+
+
 def given(term: T | None) -> T:
     if term is None:
         raise ValueError("a term this algorithm uses is missing from its `needs`")
@@ -112,5 +122,6 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm("klinr", klinr, frozenset({"kl"})),
         Algorithm("rwr", rwr, frozenset({"log_prob"}), softmax_weights),
         Algorithm("rwr_raw", rwr, frozenset({"log_prob"}), scaled_weights),
+        Algorithm("draft", draft, frozenset({"penalty", "reward"})),
     )
 }

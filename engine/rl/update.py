@@ -26,6 +26,7 @@ from engine.diffusion.schedule import NoiseSchedule
 from engine.distributed import ALONE, Ranks
 from engine.messages import Knobs
 from engine.rl.algorithms import Algorithm, Penalty
+from engine.rl.onward import Onward
 from engine.rl.views import View, whole, windows
 from engine.types import HOP, Conditioning, Policy, StepTerms, Trajectory, masked_mean
 
@@ -69,6 +70,8 @@ class Problem:
     """(seed, update): names the penalty's noise."""
     first: int = 0
     """Place of this rank's first row in the whole batch, of which these B are its share."""
+    onward: Onward | None = None
+    """How the reward's own gradient is had; read only by algorithms that need `reward`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,7 @@ def step_terms(
     mean, _ = p_mean(policies.current, schedule, state, cond, t, told)
     action = view.cut(trajectory.x_prev[k], rows, at)
     sigma, unit = schedule.sigma[t], nats_in_unit(settings.ratio, mask)
-    kl = log_prob = penalty = None
+    kl = log_prob = penalty = reward = None
     if "kl" in needs:
         with torch.no_grad():
             reference, _ = p_mean(policies.reference, schedule, state, cond, t, told)
@@ -186,7 +189,10 @@ def step_terms(
         )
     old = view.cut(trajectory.mean[k], rows, at)
     ratio = log_ratio(settings.ratio, action, mean[at], old, sigma, mask)
-    return StepTerms(problem.advantage[rows], ratio, unit, penalty, kl, log_prob)
+    if "reward" in needs and problem.onward is not None:  # the action's noise is the rollout's
+        after, frames = mean[at] + (action - old), None if told is None else told[at]
+        reward = problem.onward.reward(policies.current, schedule, after, cond[at], frames, t, rows)
+    return StepTerms(problem.advantage[rows], ratio, unit, penalty, kl, log_prob, reward)
 
 
 def penalty_timestep(problem: Problem, settings: Settings, k: int, epoch: int) -> int:
@@ -292,6 +298,7 @@ def detached(terms: StepTerms) -> StepTerms:
         terms.unit,
         None if terms.penalty is None else terms.penalty.detach(),
         None if terms.kl is None else terms.kl.detach(),
+        reward=None if terms.reward is None else terms.reward.detach(),
     )
 
 

@@ -179,7 +179,7 @@ def test_a_set_that_makes_no_sense_is_refused(write, change: str, told: str) -> 
         ),
         (
             "[train]\nalgorithm = 'dlop'",
-            "[train]: algorithm is one of dlpo, ddpo, onlydl, dpok, klinr, rwr, rwr_raw, "
+            "[train]: algorithm is one of dlpo, ddpo, onlydl, dpok, klinr, rwr, rwr_raw, draft, "
             "not 'dlop'; did you mean 'dlpo'?",
         ),
         ("[train]\nalgorithm = 'KL-in-R'", "not 'KL-in-R'"),
@@ -325,7 +325,7 @@ def test_a_penalty_that_nothing_uses_is_refused(write, algorithm: str, change: s
     told = refused(write(""), f"train.algorithm={algorithm}", f"train.{change}")
     key, value = change.split("=")
     assert f"{algorithm} has no penalty l for train.{key} = '{value}' to shape" in told
-    assert told.endswith("choose one of dlpo, onlydl")
+    assert told.endswith("choose one of dlpo, draft, onlydl")
     for penalised in ("dlpo", "onlydl"):
         assert load(write(""), [f"train.algorithm={penalised}", f"train.{change}"])
 
@@ -460,6 +460,30 @@ def test_a_bad_pretraining_profile_is_refused(write, change: str, told: str) -> 
     assert told in str(caught.value)
     assert str(caught.value).startswith("voice.toml")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (("train.through=1",), "train.through is at least 2, not 1"),
+        (("train.penalty=reward",), "draft has l beside the reward, whatever train.penalty says"),
+        (("train.window_seconds=1",), "whose reward hears the whole clip"),
+        (
+            ("reward.combine=ensemble", "reward.models={distillmos=1.0, wer=-1.0}"),
+            "draft follows the gradient of a sum: reward.combine is 'sum'",
+        ),
+    ],
+)
+def test_what_draft_would_not_read_is_refused(write, changes: tuple[str, ...], told: str) -> None:
+    with pytest.raises(ProfileError) as caught:
+        load(write(""), ["train.algorithm=draft", "train.inner_epochs=1", *changes])
+    assert told in str(caught.value)
+
+
+def test_only_draft_reads_how_far_its_gradient_goes(write) -> None:
+    with pytest.raises(ProfileError, match=r"train\.through = 5 is read by draft alone"):
+        load(write(""), ["train.through=5"])
+    assert load(write(""), ["train.through=5", "train.algorithm=draft"]).train.through == 5
 
 
 def test_a_chain_speaks_no_more_windows_than_the_batch_has(write) -> None:

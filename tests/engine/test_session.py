@@ -800,11 +800,17 @@ def test_two_spoilt_updates_are_forgiven(run: Run, monkeypatch: pytest.MonkeyPat
 # --- algorithms and the penalty's speech ----------------------------------------
 
 
+DRAFT = (
+    "train.algorithm=draft", "train.through=2", "reward.models={distillmos=1.0}", "knobs.beta=0.1",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_trains_and_pays_only_for_what_it_needs(
     run: Run, place: Path, name: str
 ) -> None:
-    ran = run(f"train.algorithm={name}", "train.inner_epochs=2", "evaluation.every=0")
+    changes = DRAFT if name == "draft" else (f"train.algorithm={name}",)
+    ran = run(*changes, "train.inner_epochs=2", "evaluation.every=0")
     assert ran.ended.reason == "finished"
     needs = ALGORITHMS[name].needs
     for event in ran.of(UpdateFinished):
@@ -820,6 +826,29 @@ def test_a_session_trains_on_windows_of_its_clips(run: Run) -> None:
     stats = [event.stats for event in windowed.of(UpdateFinished)]
     assert all(row.skipped == 0 and row.ratio == pytest.approx(1, abs=1e-5) for row in stats)
     assert not same(windowed, run("train.inner_epochs=1"))
+
+
+def test_a_session_follows_the_rewards_own_gradient(run: Run) -> None:
+    drafted = run(*DRAFT)
+    assert drafted.ended.reason == "finished"
+    (started,) = drafted.of(SessionStarted)
+    assert (started.algorithm, started.kept) == ("draft", (1,))
+    assert "ratio is 1" in drafted.notices
+    stats = [event.stats for event in drafted.of(UpdateFinished)]
+    assert all(row.skipped == 0 and row.failed == 0 and row.grad_norm > 0 for row in stats)
+    for row in stats:  # the loss is what its formula says of the reward and the penalty
+        assert row.loss == pytest.approx(0.1 * row.penalty - row.reward.mean, abs=1e-4)
+    assert same(drafted, run(*DRAFT))
+    assert not same(drafted, run(*DRAFT, "knobs.alpha=0"))
+
+
+def test_what_has_no_gradient_is_refused_before_anything_is_trained(run: Run) -> None:
+    refused = run(*DRAFT, "reward.models={loudness=1.0}")
+    assert (refused.ended.reason, refused.ended.refused) == ("failed", True)
+    assert "follows the gradient of the reward, and loudness has none" in refused.ended.error
+    late = run(*DRAFT, "train.through=9")
+    assert "train.through = 9 begins at a timestep that this schedule of 3" in late.ended.error
+    assert late.ended.refused
 
 
 def test_recomputed_activations_train_bit_for_bit_alike(run: Run, whole: Ran) -> None:

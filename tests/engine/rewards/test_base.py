@@ -14,7 +14,15 @@ from torch import Tensor
 
 from engine import audio
 from engine.messages import Column
-from engine.rewards.base import ScoreError, ScoreModel, Scores, reward, score_clips
+from engine.rewards.base import (
+    ScoreError,
+    ScoreModel,
+    Scores,
+    check_gradients,
+    reward,
+    reward_with_gradient,
+    score_clips,
+)
 from engine.rewards.loudness import Loudness
 from engine.rewards.patience import Patience
 
@@ -40,7 +48,7 @@ class Made:
     calls: list[tuple[Tensor, tuple[str, ...]]] = field(default_factory=list)
 
     def __call__(self, waves: Tensor, texts: tuple[str, ...]) -> Tensor:
-        assert not torch.is_grad_enabled()
+        assert self.differentiable or not torch.is_grad_enabled()
         self.calls.append((waves, texts))
         return self.score(waves, texts)
 
@@ -328,3 +336,59 @@ def test_what_is_no_tensor_is_a_failure_of_the_model() -> None:
     assert scores.failures == (
         "made failed on clip 1 of 1: it returned shape NoneType, not (1, 1).",
     )
+
+
+# A reward's own gradient
+
+
+def test_the_reward_with_a_gradient_is_the_reward_and_its_slope_is_the_models() -> None:
+    rows = [ramp(5), ramp(3), ramp(8, 0.4)]
+    made, other = (
+        Made(name=name, columns=columns(name, f"{name}_more"), differentiable=True, score=score)
+        for name, score in (
+            ("one", lambda w, texts: torch.stack((w.square().mean(-1), w.mean(-1)), -1)),
+            ("two", lambda w, texts: torch.stack((w.sum(-1), w.amax(-1)), -1)),
+        )
+    )
+    weights = {"one": 2.0, "one_more": 1.0, "two_more": 3.0, "two": 0.0}
+    waveform, lengths = padded(rows)
+    texts = ["a", "b", "c"]
+    scores = score_clips([made, other], waveform, lengths, HZ, texts)
+    clips = [row.clone().requires_grad_() for row in rows]
+    found = reward_with_gradient([made, other], weights, clips, HZ, texts)
+    torch.testing.assert_close(found.detach(), reward(scores, weights).total)
+    slopes = torch.autograd.grad(found.sum(), clips)
+    for row, slope in zip(rows, slopes, strict=True):
+        expected = 2.0 * 2 * row / len(row) + 1 / len(row)
+        expected[row.argmax()] += 3.0
+        torch.testing.assert_close(slope, expected)
+
+
+def test_a_model_of_no_weight_is_not_asked_for_a_gradient() -> None:
+    used, idle = Made(differentiable=True), Made(name="idle", columns=columns("idle"))
+    reward_with_gradient([used, idle], {"made": 1.0, "idle": 0.0}, [ramp(4)], HZ, ["a"])
+    assert (len(used.calls), len(idle.calls)) == (1, 0)
+    check_gradients([used, idle], {"made": 1.0, "idle": 0.0})
+
+
+def test_a_clip_that_cannot_be_scored_is_no_number_and_spoils_no_other() -> None:
+    def score(waves: Tensor, texts: tuple[str, ...]) -> Tensor:
+        if texts == ("b",):
+            raise ScoreError("it is silent throughout")
+        return power(waves, texts)
+
+    clips = [ramp(4).requires_grad_(), ramp(4).requires_grad_()]
+    made = Made(score, differentiable=True)
+    found = reward_with_gradient([made], {"made": 1.0}, clips, HZ, ["a", "b"])
+    assert found.isnan().tolist() == [False, True]
+    (slope,) = torch.autograd.grad(found[0], clips[0])
+    assert bool(slope.isfinite().all())
+
+
+def test_a_weighed_score_without_a_gradient_is_named() -> None:
+    models = [Made(differentiable=True), Loudness(22_050)]
+    check_gradients(models, {"made": 1.0})
+    with pytest.raises(ValueError, match="loudness has none: reward made alone, or choose another"):
+        check_gradients(models, {"made": 1.0, "loudness": 0.5})
+    with pytest.raises(ValueError, match="loudness has none: reward distillmos or utmos alone"):
+        check_gradients(models[1:], {"loudness": 1.0})

@@ -23,11 +23,12 @@ B = 6
 
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=list(ALGORITHMS))
 every_mode = pytest.mark.parametrize("mode", MODES)
-penalised = pytest.mark.parametrize(
-    "algorithm",
-    [a for a in ALGORITHMS.values() if "penalty" in a.needs],
-    ids=[a.name for a in ALGORITHMS.values() if "penalty" in a.needs],
-)
+BY_VALUE = [a for a in ALGORITHMS.values() if "reward" not in a.needs]
+"""Those that know a reward by its value alone."""
+by_value = pytest.mark.parametrize("algorithm", BY_VALUE, ids=[a.name for a in BY_VALUE])
+WITH_MODES = [a for a in ALGORITHMS.values() if "penalty" in a.needs and a.name != "draft"]
+"""draft's penalty is a term of its loss, whatever the mode."""
+penalised = pytest.mark.parametrize("algorithm", WITH_MODES, ids=[a.name for a in WITH_MODES])
 seeds = st.integers(0, 2**32 - 1)
 knobs_ = st.builds(
     Knobs,
@@ -40,7 +41,7 @@ knobs_ = st.builds(
 def made(seed: int, spread: float = 0.3) -> StepTerms:
     """Every term an algorithm may ask for, each a leaf of its own."""
     g = torch.Generator().manual_seed(seed)
-    draw = [torch.randn(B, generator=g, dtype=torch.float64) for _ in range(5)]
+    draw = [torch.randn(B, generator=g, dtype=torch.float64) for _ in range(6)]
     return StepTerms(
         advantage=draw[0],
         log_ratio=(spread * draw[1]).requires_grad_(),
@@ -48,6 +49,7 @@ def made(seed: int, spread: float = 0.3) -> StepTerms:
         penalty=draw[2].abs().requires_grad_(),
         kl=draw[3].square().requires_grad_(),
         log_prob=(10 * draw[4]).requires_grad_(),
+        reward=(3 + draw[5]).requires_grad_(),
     )
 
 
@@ -150,6 +152,7 @@ class Expected:
     penalty: float = 0.0
     kl: float = 0.0
     log_prob: float = 0.0
+    reward: float = 0.0
 
 
 HAND: dict[tuple[str, Penalty], Expected] = {
@@ -164,6 +167,7 @@ HAND: dict[tuple[str, Penalty], Expected] = {
     ("klinr", "both"): Expected(-2.9 * 1.05, log_ratio=-2.9 * 1.05),
     ("rwr", "both"): Expected(2 * 7, log_prob=-2.0),
     ("rwr_raw", "both"): Expected(2 * 7, log_prob=-2.0),
+    **{("draft", mode): Expected(0.2 - 1.5 * 4, penalty=0.4, reward=-1.5) for mode in MODES},
 }
 
 
@@ -172,6 +176,7 @@ HAND: dict[tuple[str, Penalty], Expected] = {
 def test_the_loss_and_its_gradients_by_hand(algorithm: Algorithm, mode: Penalty) -> None:
     expected = HAND[algorithm.name, mode if "penalty" in algorithm.needs else "both"]
     given_ = {"advantage": 2.0, "unit": 9.0, "penalty": 0.5, "kl": 0.25, "log_prob": -7.0}
+    given_["reward"] = 4.0
     columns = {name: torch.tensor([v]).double() for name, v in given_.items()}
     columns["log_ratio"] = torch.tensor([1.05]).double().log()
     terms = StepTerms(**{name: column.requires_grad_() for name, column in columns.items()})
@@ -403,7 +408,7 @@ def agrees(slopes: Tensor, exactly: float) -> None:
 
 @pytest.mark.parametrize("target", [1.1, -0.7])
 @pytest.mark.parametrize("alpha", [0.7, 2.0])
-@every_algorithm
+@by_value
 def test_the_gradient_of_the_reward_is_the_exact_one_and_leads_toward_it(
     algorithm: Algorithm, alpha: float, target: float
 ) -> None:
@@ -463,3 +468,21 @@ def test_the_surrogate_by_hand(weight: float, ratio: float, expected: float) -> 
     terms = StepTerms(torch.zeros(1), torch.tensor([ratio]).log(), torch.ones(1))
     found = surrogate(terms, torch.tensor([weight]), Knobs(clip_range=0.1))
     assert float(found) == pytest.approx(expected, abs=1e-6)
+
+
+# --- DRaFT
+
+
+@every_mode
+@settings(deadline=None, max_examples=12)
+@given(seed=seeds, knobs=knobs_)
+def test_draft_is_the_objective_itself_whatever_advantage_and_ratio(
+    mode: Penalty, seed: int, knobs: Knobs
+) -> None:
+    draft, terms = ALGORITHMS["draft"], made(seed)
+    other = replace(terms, advantage=terms.advantage + 1, log_ratio=terms.log_ratio + 1)
+    assert torch.equal(draft.loss(terms, knobs, mode), draft.loss(other, knobs, mode))
+    assert not bool(gradient(draft, terms, knobs, mode, "log_ratio").any())
+    reward, penalty = (gradient(draft, terms, knobs, mode, of) for of in ("reward", "penalty"))
+    torch.testing.assert_close(reward, torch.full_like(reward, -knobs.alpha))
+    torch.testing.assert_close(penalty, torch.full_like(penalty, knobs.beta))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import get_args
 
@@ -24,6 +24,7 @@ from engine.messages import Knobs
 from engine.model.decoder import Decoder
 from engine.rl.advantages import PromptStatistics, advantages, softmax_weights
 from engine.rl.algorithms import ALGORITHMS, Algorithm, Penalty, surrogate
+from engine.rl.onward import Onward
 from engine.rl.update import (
     Optimised,
     Policies,
@@ -54,6 +55,9 @@ WIDE = Knobs(max_grad_norm=1e6)
 MODES: tuple[Penalty, ...] = get_args(Penalty)
 
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
+BY_VALUE = [name for name, algorithm in ALGORITHMS.items() if "reward" not in algorithm.needs]
+"""Those that know a reward by its value alone, through the advantage."""
+by_value = pytest.mark.parametrize("name", BY_VALUE)
 every_mode = pytest.mark.parametrize("mode", MODES)
 CASES = [
     (name, mode)
@@ -83,7 +87,8 @@ def posed(
     """What one update is computed from: a rollout of the policy, and given advantages."""
     frames = tuple(conditioning.frames.tolist())
     kind = Fine if chain.betas.dtype == torch.float64 else RolloutNoise
-    traj = rollout(policy, chain, conditioning, kind(seed, 0, frames, kept))
+    draw = kind(seed, 0, frames, kept)
+    traj = rollout(policy, chain, conditioning, draw)
     return Problem(
         chain,
         traj,
@@ -92,7 +97,13 @@ def posed(
         torch.ones(len(frames), dtype=torch.bool),
         own_clips(traj, frames),
         (seed, 0),
+        onward=Onward(draw, steadiness),
     )
+
+
+def steadiness(clips: Sequence[Tensor], rows: Sequence[int]) -> Tensor:
+    """A made-up reward with a gradient: how little a clip changes from sample to sample."""
+    return torch.stack([1 - (clip[1:] - clip[:-1]).square().mean() for clip in clips])
 
 
 def exact(policy: Policy, conditioning: Conditioning, **changes: object) -> Problem:
@@ -298,7 +309,7 @@ def test_klinrs_gradient_is_reinforces_under_a_lower_weight(
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
 
 
-@every_algorithm
+@by_value
 def test_the_reward_moves_the_weights_of_all_but_onlydl(
     tiny_decoder: Decoder, conditioning: Make, name: str
 ) -> None:
@@ -321,7 +332,7 @@ def test_the_opposite_reward_moves_the_weights_the_opposite_way(
 
 
 @pytest.mark.parametrize(
-    "name", [n for n, a in ALGORITHMS.items() if a.weigh is not softmax_weights]
+    "name", [n for n in BY_VALUE if ALGORITHMS[n].weigh is not softmax_weights]
 )
 def test_without_advantage_and_beta_there_is_no_gradient(
     tiny_decoder: Decoder, problem: Problem, name: str
@@ -421,6 +432,7 @@ def test_rows_that_share_a_state_are_computed_once_to_the_same_gradient(
         torch.tensor([True, True, False, True]),
         own_clips(traj, frames),
         (0, 0),
+        onward=Onward(noise, steadiness),
     )
     alone = replace(shared, trajectory=replace(traj, runs=(1, 1)))
     settings = {"algorithm": ALGORITHMS[name], "microbatch": microbatch}
@@ -493,8 +505,10 @@ def test_a_number_that_is_not_finite_leaves_the_weights_bit_for_bit(
     json.dumps(asdict(done), allow_nan=False)  # a missing number is None, never NaN
 
 
-@every_algorithm
-@pytest.mark.parametrize("what", ["advantage", "x_t"])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [(n, w) for n in ALGORITHMS for w in ("advantage", "x_t") if n in BY_VALUE or w == "x_t"],
+)
 def test_a_number_that_is_not_finite_leaves_every_algorithms_weights(
     tiny_decoder: Decoder, problem: Problem, name: str, what: str
 ) -> None:
@@ -810,7 +824,7 @@ def rewarded(algorithm: Algorithm) -> bool:
     """True where the advantage enters the loss."""
     one, two = (
         algorithm.loss(
-            StepTerms(torch.tensor([a]), torch.zeros(1), *(torch.ones(1) for _ in range(4))),
+            StepTerms(torch.tensor([a]), torch.zeros(1), *(torch.ones(1) for _ in range(5))),
             Knobs(),
             "both",
         )
