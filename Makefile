@@ -56,9 +56,13 @@ soak: $(STAMP)  ## 10,000 updates of a tiny session under the screen: what grows
 # training that was stopped goes on. On a GPU also say CONSTRAINTS= , for a torch that knows it.
 CORPORA ?= corpora
 PRETRAIN ?= profiles/pretrain-gpu.toml
+CHAIN ?= profiles/pretrain-gpu-chain.toml
 SPOKEN := ljspeech-part kathleen
+# A profile's name is its file's, and that of the folder it writes.
+MADE = pretrained/$(notdir $(basename $(PRETRAIN)))
 gpu-pretrain: $(STAMP) $(SPOKEN:%=prepared/%/clips.jsonl)  ## a base voice in 25 minutes on a GPU
 	$(BIN)/dlpo-tui pretrain $(SPOKEN:%=prepared/%) $(PRETRAIN)
+	$(BIN)/dlpo-tui pretrain $(SPOKEN:%=prepared/%) $(CHAIN) --set start=$(MADE)/voice.safetensors
 
 prepared/%/clips.jsonl: | $(STAMP)
 	$(BIN)/dlpo-tui prepare $(CORPORA)/$*
