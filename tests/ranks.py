@@ -168,6 +168,15 @@ SCENARIOS = {
     "dlpo": Scenario(("train.inner_epochs=2", "train.penalty_levels=any", *QUICK)),
     "rwr": Scenario(("train.algorithm=rwr", "train.advantage=per_prompt", "evaluation.prompts=1")),
     "dpok": Scenario(("train.updates=1", "train.algorithm=dpok", "rollout.shared=unkept", *QUICK)),
+    "draft": Scenario(
+        (
+            "train.updates=1",
+            "train.algorithm=draft",
+            "train.through=2",
+            *QUICK,
+            "reward.models={distillmos=1.0}",
+        ),
+    ),
     "failing": Scenario(("train.updates=3", "reward.max_failed=1.0", *QUICK), patch=failing),
     "spoilt": Scenario(("evaluation.every=0",), patch=spoilt),
     "astray": Scenario(("train.updates=6", "train.advantage=per_prompt", *QUICK), patch=astray),

@@ -55,7 +55,7 @@ def close(one: Tensor, other: Tensor, share: float = RELATIVE) -> bool:
 
 # --- two are one ------------------------------------------------------------------
 
-SAME = ("once", "dlpo", "rwr", "dpok", "failing", "silent")
+SAME = ("once", "dlpo", "rwr", "dpok", "draft", "failing", "silent")
 
 
 @pytest.mark.parametrize("name", SAME)
