@@ -1,4 +1,4 @@
-"""The quickstart as it is shipped, with its real voice, reward and judges, cut to one update."""
+"""The small profiles as shipped, with their real voice, reward and judges, cut to one update."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from engine import audio, checkpoint, journal
 from engine import messages as m
 from engine import profile as profiles
 from engine.diffusion.schedule import build
+from engine.own_schedule import schedule_for
 from engine.session import Session
 from engine.synthesis import speak, utter
 from engine.types import HOP
 
-QUICKSTART = Path(__file__).parents[1] / "profiles" / "quickstart.toml"
+PROFILES = Path(__file__).parents[1] / "profiles"
+SMALL = ("quickstart", "dlpo-small")
 CUTS = (
     "train.updates=1",
     "rollout.batch=2",
@@ -32,12 +34,14 @@ CUTS = (
 pytestmark = pytest.mark.xdist_group("end to end")  # one session for all
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[m.Event]]]:
+@pytest.fixture(scope="module", params=SMALL)
+def ran(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[tuple[Path, list[m.Event]]]:
     """The run's folder and what its session emitted."""
     threads = torch.get_num_threads()
-    folder = tmp_path_factory.mktemp("quickstart")
-    profile = profiles.load(QUICKSTART, CUTS)
+    folder = tmp_path_factory.mktemp(request.param)
+    profile = profiles.load(PROFILES / f"{request.param}.toml", CUTS)
     events: list[m.Event] = []
     Session(profile, folder, events.append).run()
     yield folder, events
@@ -98,7 +102,7 @@ def test_the_update_starts_from_a_ratio_of_one_and_moves_the_policy_a_little(
     (finished,) = of(events, m.UpdateFinished)
     stats = finished.stats
     assert any("ratio is 1 before the first update" in e.sentence for e in of(events, m.Noticed))
-    assert stats.ratio == pytest.approx(1.0, abs=profiles.load(QUICKSTART).knobs.clip_range)
+    assert stats.ratio == pytest.approx(1.0, abs=m.Knobs().clip_range)
     assert stats.failed == stats.skipped == 0
     assert 0.0 < stats.penalty < 2.0
     assert stats.grad_norm > 0.0
@@ -127,6 +131,5 @@ def test_the_checkpoint_is_a_voice_that_has_changed_and_speaks(
     moved = {key for key in before if not torch.equal(before[key], after[key])}
     assert moved
     assert all(key.startswith("decoder.") for key in moved)
-    schedule = build(profiles.load(QUICKSTART, CUTS).schedule)
-    (clip,) = speak(voice, schedule, utter(voice.model, ["No."], 0, 1.0), 0)
+    (clip,) = speak(voice, build(schedule_for(voice)), utter(voice.model, ["No."], 0, 1.0), 0)
     assert float(clip.std()) > 1e-3

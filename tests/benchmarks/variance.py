@@ -174,7 +174,7 @@ def steps(setting: Setting, mean: Tensor, lengths: list[float]) -> dict[str, obj
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("profile", nargs="?", default="profiles/quickstart.toml")
+    parser.add_argument("profile", nargs="?", default="profiles/dlpo-small.toml")
     parser.add_argument("--updates", type=int, default=16)
     parser.add_argument("--set", dest="changes", action="append", default=[])
     parser.add_argument("--vary", action="append", default=[])

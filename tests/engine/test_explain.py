@@ -99,7 +99,7 @@ def test_a_profile_tells_its_own_keys() -> None:
     path = PROFILES / "quickstart.toml"
     found = explain.chosen(load(path), tomllib.loads(path.read_text(encoding="utf-8")))
     assert found["name"] == '"quickstart"'
-    assert found["knobs.learning_rate"] == "3e-06"
+    assert found["knobs.learning_rate"] == "1e-05"
     assert "train.penalty" not in found
 
 

@@ -64,6 +64,17 @@ def test_an_algorithm_without_the_penalty_pays_only_for_the_ratio() -> None:
     assert estimate(SPEED, profile, 1.0, True).optimise == pytest.approx(0.2 * 6)
 
 
+def test_the_rewards_own_gradient_goes_through_the_chain_and_through_the_score() -> None:
+    # 2 clips of 1 s, 3 transitions of 0.2, two of them again at 0.05, a penalty each, and the
+    # score of half a second (two clips at four a second) five times over.
+    profile = Profile(
+        rollout=RolloutSpec(batch=2, group=1, kept=1, shared="none", antithetic=False),
+        train=TrainSpec(algorithm="draft", through=3),
+    )
+    found = estimate(SPEED, profile, 1.0, True).optimise
+    assert found == pytest.approx(0.2 * (6 + 2) + 0.05 * 4 + 5 * 0.5)
+
+
 def test_what_is_not_shared_is_computed_for_every_row_and_a_cpu_has_its_own_batch() -> None:
     alone = replace(Profile(), rollout=RolloutSpec(batch=16, cpu_batch=4, shared="none"))
     assert estimate(SPEED, alone, 1.0, False).rollout == pytest.approx(0.05 * 10 * 16)
