@@ -75,7 +75,7 @@ def test_two_ranks_train_as_one_does(place: Path, name: str) -> None:
         e.update for e in of(one, m.EvaluationFinished)
     }
     same_clips(two, one)
-    same_state(two, one)
+    same_state(two, one, rough=name == "draft")
 
 
 def same_clips(two: Path, one: Path) -> None:
@@ -92,18 +92,18 @@ def same_clips(two: Path, one: Path) -> None:
         assert torch.allclose(wave, its_wave, atol=1e-3)
 
 
-def same_state(two: Path, one: Path) -> None:
+def same_state(two: Path, one: Path, rough: bool = False) -> None:
+    """`rough`: the gradient goes through a predictor, which makes much of rounding."""
     ours, theirs = resume.newest(two), resume.newest(one)
     assert (ours.update, ours.skipped) == (theirs.update, theirs.skipped)
     assert ours.optimizer.keys() == theirs.optimizer.keys()
     assert ours.statistics.keys() == theirs.statistics.keys()
     for key, value in theirs.optimizer.items():
         if key.endswith("exp_avg"):  # after one optimizer step, a tenth of the gradient
-            steps = theirs.optimizer[key.replace("exp_avg", "step")]
-            exact = steps == 1 and two.name != "draft-2"  # a predictor's gradient is rougher
+            exact = theirs.optimizer[key.replace("exp_avg", "step")] == 1 and not rough
             assert close(ours.optimizer[key], value, RELATIVE if exact else LATER), key
     for key, value in theirs.policy.items():
-        assert close(ours.policy[key], value), key
+        assert close(ours.policy[key], value, LATER if rough else RELATIVE), key
 
 
 def test_the_ranks_hold_the_same_bits(place: Path) -> None:
