@@ -22,7 +22,7 @@ def keep_memory() -> bool:
         return False
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        wishes = ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1))
+        wishes = ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1))
         return all([mallopt(name, value) == 1 for name, value in wishes])
     return False
 

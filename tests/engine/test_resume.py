@@ -138,7 +138,9 @@ def unstopped(place: Path) -> Callable[[str], Session]:
 
 
 def extra(name: str) -> tuple[str, ...]:
-    """rwr_raw takes raw rewards only."""
+    """rwr_raw takes raw rewards only, draft those with a gradient, through some of 3 timesteps."""
+    if name == "draft":
+        return ("train.through=2", "reward.models={distillmos=1.0}")
     return ("train.advantage=auto",) if ALGORITHMS[name].weigh else ()
 
 

@@ -230,8 +230,10 @@ def maum_decoder() -> Decoder:
     return decoder.eval()
 
 
-@pytest.mark.parametrize("name", ["manual8", "linear10"])
-def test_the_rollout_is_maums_trajectory(maum_decoder: Decoder, name: str) -> None:
+@pytest.mark.parametrize(("name", "near"), [("manual8", 5e-4), ("linear10", 1e-5)])
+def test_the_rollout_is_maums_trajectory(maum_decoder: Decoder, name: str, near: float) -> None:
+    """manual8's first level, 0.3, has its sinusoids at 1,500 radians: another processor's last bit
+    of it moves the trajectory by 3e-4 of its scale."""
     vectors = load_file(PARITY / "small_base_vectors.safetensors")
     betas, cond, first, steps, theirs = (
         vectors[f"sample.{name}.{part}"]
@@ -243,8 +245,10 @@ def test_the_rollout_is_maums_trajectory(maum_decoder: Decoder, name: str) -> No
     draw = GivenNoise(0, 0, frames, tuple(reversed(range(last))), table=given_)
     traj = rollout(maum_decoder, from_betas(betas), Conditioning(cond, torch.tensor(frames)), draw)
     ours = torch.cat((traj.x_t, traj.waveform[None]))
-    assert float((ours - theirs).abs().max()) < 1e-5 * float(theirs.abs().max())
-    torch.testing.assert_close(traj.x_prev[:-1], theirs[1:-1], rtol=0, atol=1e-4)
+    scale = float(theirs.abs().max())
+    assert float((ours - theirs).abs().max()) < near * scale
+    atol = max(near * scale, 1e-4)
+    torch.testing.assert_close(traj.x_prev[:-1], theirs[1:-1], rtol=0, atol=atol)
 
 
 # --- the trajectory
