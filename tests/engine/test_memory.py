@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from engine.allocator import give_back
 from engine.memory import CardMemory, ProcessMemory, memory_of, out_of_memory, peak_memory
 
 MIB = 2**20
@@ -29,15 +29,14 @@ def test_the_height_of_a_piece_of_work_is_measured_whatever_came_before() -> Non
 
 @linux
 def test_what_is_free_shrinks_by_what_is_taken() -> None:
-    """Other processes live here, and take and give meanwhile: the middle one of seven looks."""
-    memory, taken = ProcessMemory(), []
-    for _ in range(7):
-        before = memory.free()
-        held = torch.ones(800 * MIB, dtype=torch.uint8)
-        taken.append(before - memory.free())
-        del held
-        give_back()
-    assert sorted(taken)[3] == pytest.approx(800 * MIB, abs=600 * MIB)
+    """Others live here, and some kernels count late: it is looked at again for ten seconds."""
+    memory = ProcessMemory()
+    before, until = memory.free(), time.monotonic() + 10
+    held = torch.ones(800 * MIB, dtype=torch.uint8)
+    taken = pytest.approx(held.nbytes, abs=600 * MIB)
+    while (found := before - memory.free()) != taken and time.monotonic() < until:
+        pass
+    assert found == taken
 
 
 def write(path: Path, text: str) -> None:
