@@ -114,6 +114,12 @@ def test_windows_match_maum(vectors: dict[str, Tensor]) -> None:
     torch.testing.assert_close(waveform, vectors["diff.wav_sliced"], rtol=0, atol=0)
 
 
+LAST_BIASES = (
+    "decoder.ublock_postconv.conv1d.bias",
+    "decoder.ublocks.4.second_block_main_branch.modulation_1.convolution.conv1d.bias",
+)
+
+
 def test_losses_and_every_gradient_match_maum(
     model: WaveGrad2,
     vectors: dict[str, Tensor],
@@ -135,9 +141,9 @@ def test_losses_and_every_gradient_match_maum(
     parameters = dict(model.named_parameters())
     assert parameters.keys() == gradients.keys()
     for key, parameter in parameters.items():
-        # Biases add up 9,600 terms of +-1/9600 in fp32: two orders of addition, such as those of
-        # AVX2 and AVX-512, differ by 1e-5, on either side of the exact sum.
-        atol = 2e-5 if key.endswith("bias") else 1e-5
+        # The last two biases add up 9,600 terms of +-1/9600 in fp32: two orders of addition, such
+        # as those of AVX2 and AVX-512, differ by 1e-5, on either side of the exact sum.
+        atol = 2e-5 if key in LAST_BIASES else 1e-5
         torch.testing.assert_close(parameter.grad, gradients[key], rtol=0, atol=atol)
 
 
